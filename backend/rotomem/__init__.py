@@ -1,0 +1,3 @@
+"""Rotomem: XMem++ roto propagation for Nuke, the backend."""
+
+__version__ = "0.1.0"

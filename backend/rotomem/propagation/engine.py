@@ -1,0 +1,70 @@
+"""What every propagation engine is given and gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.float32]
+
+
+class FrameSource(Protocol):
+    """The plate as the network sees it."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of every frame, pixels."""
+
+    def image(self, frame: int) -> Image:
+        """Return (H, W, 3) sRGB-encoded RGB in [0, 1]; raises ``PlateError``."""
+
+
+Annotations = Mapping[int, Mapping[str, Image]]
+"""Frame to object to matte (H, W) in [0, 1]. An object missing from a frame's mapping is *unknown* there; a matte of
+zeros says that it is absent."""
+
+
+@dataclass(frozen=True)
+class PropagatedFrame:
+    """One frame's result.
+
+    Args:
+        mattes: (K, H, W) float32 in [0, 1] at plate resolution, in the order of ``objects``. For an annotated object
+            on its frame this is the artist's array, bit for bit.
+        confidence: (H, W) in [0, 1], 1 is certain.
+        annotated: at least one object was annotated here.
+        timings_s: seconds by phase, such as ``encode_key``.
+    """
+
+    frame: int
+    mattes: Image
+    confidence: Image
+    annotated: bool
+    timings_s: Mapping[str, float] = field(default_factory=dict)
+
+
+class Engine(Protocol):
+    """A way to carry annotations over a frame range."""
+
+    name: str
+    weights_sha256: str
+    """Empty for engines without weights."""
+
+    def propagate(
+        self,
+        source: FrameSource,
+        annotations: Annotations,
+        objects: Sequence[str],
+        frames: Sequence[int],
+        *,
+        cancelled: Callable[[], bool],
+    ) -> Iterator[PropagatedFrame]:
+        """Yield one result per frame of ``frames`` (ascending, contiguous), in whatever order they are ready.
+
+        Annotated frames outside ``frames`` are used all the same (``source`` can read them). Frames before the first
+        annotation are reached backward. Stops early, without an error, once ``cancelled()`` is true.
+        """

@@ -1,0 +1,103 @@
+"""What a propagation needs to know of a shot, as plain picklable data, and what it tells while it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rotomem_client.shapes import Shape
+
+
+@dataclass(frozen=True)
+class PlateReference:
+    """Where the plate's frames lie.
+
+    Args:
+        pattern: ``/shots/a/plate.%04d.exr``, ``####`` or a single file; empty when ``files`` names each frame.
+        files: frame number to file, for frames that were streamed into the store.
+        first: first frame of the plate.
+        last: last frame of the plate, inclusive.
+        colourspace: an OCIO name or ``auto``.
+    """
+
+    first: int
+    last: int
+    pattern: str = ""
+    files: dict[int, Path] = field(default_factory=dict)
+    colourspace: str = "auto"
+
+
+@dataclass(frozen=True)
+class ShotAnnotation:
+    """One object's matte on one frame, as shapes or as an image file's alpha; exactly one of the two.
+
+    An object that is not in the frame is annotated by an empty ``shapes`` tuple with ``absent=True``.
+    """
+
+    frame: int
+    object_name: str
+    shapes: tuple[Shape, ...] = ()
+    alpha: Path | None = None
+    absent: bool = False
+
+
+@dataclass(frozen=True)
+class PropagationTask:
+    """One job: everything that the worker process is handed.
+
+    Args:
+        objects: names in output order; each matches ``[A-Za-z_]\\w*``.
+        first: first frame to make, inclusive.
+        last: last frame to make, inclusive.
+        output_pattern: ``/cache/hero.%04d.exr``; files appear whole or not at all.
+        handles: further frames on both sides, as far as the plate reaches.
+        engine: ``auto``, ``warp`` or ``xmem``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        revision: of the annotations; written into each matte's metadata.
+        weights: name of installed weights, or a path; empty takes the engine's default.
+    """
+
+    plate: PlateReference
+    annotations: tuple[ShotAnnotation, ...]
+    objects: tuple[str, ...]
+    first: int
+    last: int
+    output_pattern: str
+    handles: int = 0
+    engine: str = "auto"
+    device: str = "auto"
+    revision: int = 0
+    weights: str = ""
+    refine_edges: bool = True
+
+
+@dataclass(frozen=True)
+class MatteWritten:
+    """A matte file is complete on disk."""
+
+    frame: int
+    path: Path
+    sha256: str
+    size: int
+    annotated: bool
+
+
+@dataclass(frozen=True)
+class Progress:
+    """``done`` of ``total`` frames are on disk."""
+
+    done: int
+    total: int
+    phase: str
+    frames_per_second: float
+
+
+@dataclass(frozen=True)
+class PropagationSummary:
+    """What a finished job made. ``warnings`` are sentences, such as repaired NaN pixels."""
+
+    frames: tuple[int, ...]
+    engine: str
+    weights_sha256: str
+    seconds: float
+    warnings: tuple[str, ...] = ()
