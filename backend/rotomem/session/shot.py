@@ -55,6 +55,8 @@ class PropagationTask:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         revision: of the annotations; written into each matte's metadata.
         weights: name of installed weights, or a path; empty takes the engine's default.
+        weights_dir: where weights are installed; None takes the setting's.
+        refine_edges: snap the mattes' edges to the plate.
     """
 
     plate: PlateReference
@@ -68,6 +70,7 @@ class PropagationTask:
     device: str = "auto"
     revision: int = 0
     weights: str = ""
+    weights_dir: Path | None = None
     refine_edges: bool = True
 
 
