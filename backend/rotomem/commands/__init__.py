@@ -1,0 +1,10 @@
+"""One module per command: ``NAME``, ``SUMMARY``, ``EXAMPLES``, ``add_arguments`` and ``run``.
+
+Commands import the heavy packages when they run, so that ``rotomem --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+from rotomem.commands import benchmark, demo, evaluate, propagate, serve, weights
+
+COMMANDS = (demo, propagate, serve, evaluate, benchmark, weights)

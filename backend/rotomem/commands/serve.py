@@ -1,0 +1,52 @@
+"""``rotomem serve``: the daemon."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+NAME = "serve"
+SUMMARY = "run the daemon that Nuke and the batch commands talk to"
+EXAMPLES = """examples:
+  rotomem serve                                        tcp://127.0.0.1:7447, this machine only
+  rotomem serve --endpoint 'tcp://127.0.0.1:*' --ready-file /tmp/rotomem.json
+  rotomem serve --endpoint tcp://0.0.0.0:7447 --allow-remote    a GPU machine in a trusted network
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--endpoint", help="where to listen (default: tcp://127.0.0.1:7447)")
+    parser.add_argument("--store", dest="store_dir", type=Path, help="folder of sessions, frames and mattes")
+    parser.add_argument("--weights-dir", type=Path, help="folder of installed weights")
+    parser.add_argument("--device", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument(
+        "--allow-remote",
+        action="store_true",
+        help="permit an endpoint other than loopback; anybody who reaches it can use it",
+    )
+    parser.add_argument("--ready-file", type=Path, help="written as JSON with the bound endpoint once it answers")
+
+
+def run(options: argparse.Namespace) -> int:
+    from rotomem.daemon import serve
+
+    settings = options.settings
+
+    def announce(endpoint: str) -> None:
+        print(f"rotomem daemon at {endpoint}, store {settings.store_dir}", flush=True)
+        if options.ready_file is not None:
+            temporary = options.ready_file.with_suffix(".part")
+            temporary.write_text(json.dumps({"endpoint": endpoint, "pid": os.getpid()}), encoding="utf-8")
+            os.replace(temporary, options.ready_file)
+
+    serve(
+        endpoint=settings.endpoint,
+        store_dir=settings.store_dir,
+        weights_dir=settings.weights_dir,
+        device=settings.device,
+        allow_remote=options.allow_remote,
+        on_ready=announce,
+    )
+    return 0

@@ -1,0 +1,194 @@
+#!/usr/bin/env python3
+"""Set Rotomem up in .venv beside this repository, then run the demo or the tests.
+
+    python3 install/bootstrap.py demo            set up, then run the demo shot from daemon to contact sheet
+    python3 install/bootstrap.py test            set up, then lint, type-check and run the tests
+    python3 install/bootstrap.py setup           set up only
+    python3 install/bootstrap.py test -- -m slow hand further arguments to pytest (or to the demo)
+
+A second run finds everything in place, takes seconds and needs no network. A set-up that was interrupted is
+repaired by running the same command again.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+ENVIRONMENT = ROOT / ".venv"
+COMPLETE = ENVIRONMENT / "rotomem-complete.json"
+PYTHON = ENVIRONMENT / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+OLDEST_PYTHON = (3, 10)
+TORCH = "torch>=2.8,<2.14"
+TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+MODULES = "torch cv2 numpy OpenImageIO zmq msgpack safetensors tqdm pytest hypothesis mypy importlinter rotomem rotomem_client"
+
+
+class SetUpError(Exception):
+    """One sentence about what stopped the set-up and what to do."""
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=["demo", "test", "setup"])
+    parser.add_argument("--fresh", action="store_true", help="delete .venv and set up from nothing")
+    parser.add_argument("further", nargs="*", help="after --: arguments for pytest or the demo")
+    options = parser.parse_args(arguments)
+    try:
+        set_up(fresh=options.fresh)
+    except SetUpError as error:
+        print("rotomem set-up: " + str(error), file=sys.stderr)
+        return 1
+    if options.action == "demo":
+        return run([PYTHON, "-m", "rotomem", "demo", *options.further])
+    if options.action == "test":
+        return test(options.further)
+    print("set up in {}; try {} -m rotomem --help".format(ENVIRONMENT, PYTHON))
+    return 0
+
+
+def set_up(fresh=False):
+    """Leave .venv complete for this pyproject.toml and this Python, doing only what is missing."""
+    if sys.version_info < OLDEST_PYTHON:
+        raise SetUpError(
+            "this is Python {}; run it with Python {}.{} or newer".format(platform.python_version(), *OLDEST_PYTHON)
+        )
+    if fresh and ENVIRONMENT.exists():
+        shutil.rmtree(ENVIRONMENT)
+    if is_complete():
+        return
+    interrupted = ENVIRONMENT.exists()
+    try:
+        install()
+    except SetUpError:
+        if not interrupted:
+            raise
+        print("the set-up that was there cannot be repaired in place; starting from nothing", flush=True)
+        shutil.rmtree(ENVIRONMENT)
+        install()
+    COMPLETE.write_text(json.dumps({"fingerprint": fingerprint()}), encoding="utf-8")
+
+
+def is_complete():
+    try:
+        written = json.loads(COMPLETE.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(written.get("fingerprint") == fingerprint() and PYTHON.exists())
+
+
+def fingerprint():
+    content = (ROOT / "pyproject.toml").read_bytes()
+    return hashlib.sha256(content + sys.version.encode() + str(ROOT).encode()).hexdigest()
+
+
+def install():
+    COMPLETE.unlink(missing_ok=True)
+    print("setting up {} (once; some minutes, mostly torch)".format(ENVIRONMENT), flush=True)
+    if not PYTHON.exists() or run([PYTHON, "-m", "pip", "--version"], quiet=True):
+        shutil.rmtree(ENVIRONMENT, ignore_errors=True)
+        create_environment()
+    pip("install", *torch_options(), TORCH)
+    pip("install", "--editable", "{}[dev]".format(ROOT))
+    if run([PYTHON, "-c", "import " + ", ".join(MODULES.split())]):
+        raise SetUpError("the installed packages do not import (above); run again with --fresh")
+
+
+def create_environment():
+    try:
+        venv.EnvBuilder(with_pip=True, symlinks=os.name != "nt").create(ENVIRONMENT)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise SetUpError(
+            "cannot make a virtual environment in {} ({}); on Debian and Ubuntu install python3-venv, and check "
+            "that the folder is writable".format(ENVIRONMENT, error)
+        ) from error
+
+
+def torch_options():
+    """Ask for the CPU build where no NVIDIA driver is there: the CUDA build is some gigabytes larger."""
+    if sys.platform == "darwin" or shutil.which("nvidia-smi"):
+        return []
+    report = subprocess.run(
+        [
+            str(PYTHON),
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--dry-run",
+            "--no-deps",
+            "--ignore-installed",
+            "--report",
+            "-",
+            TORCH,
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+    try:
+        version = json.loads(report.stdout)["install"][0]["metadata"]["version"]
+    except (ValueError, LookupError):
+        version = ""
+    # A site whose own index offers the CPU build needs no other index.
+    return [] if version.endswith("+cpu") else ["--extra-index-url", TORCH_CPU_INDEX]
+
+
+def pip(*arguments):
+    command = [PYTHON, "-m", "pip", "--disable-pip-version-check", *arguments, "--quiet"]
+    print("  pip " + " ".join(map(str, arguments)), flush=True)
+    if run(command):
+        raise SetUpError(
+            "pip could not install {} (its message is above); check the network or PIP_INDEX_URL and run the same "
+            "command again".format(arguments[-1])
+        )
+
+
+def test(further):
+    """Lint, type-check, check the layers, then run the tests; the tests' own exit code wins."""
+    checks = [
+        ["ruff", "check", "."],
+        ["ruff", "format", "--check", "."],
+        ["mypy"],
+        ["importlinter.cli", "lint-imports"],
+    ]
+    failed = []
+    for module, *arguments in checks:
+        print("== {}".format(" ".join([module, *arguments])), flush=True)
+        if module == "importlinter.cli":
+            command = [PYTHON, "-c", "from importlinter.cli import lint_imports_command as main; main()"]
+        else:
+            command = [PYTHON, "-m", module, *arguments]
+        if run(command):
+            failed.append(module)
+    selection = [] if "-m" in further else ["-m", "not slow"]
+    code = run([PYTHON, "-m", "pytest", *selection, *further])
+    if failed:
+        print("failed before the tests: " + ", ".join(failed), flush=True)
+    return code or (1 if failed else 0)
+
+
+def run(command, quiet=False):
+    output = subprocess.DEVNULL if quiet else None
+    environment = dict(os.environ, PYTHONNOUSERSITE="1")
+    # Two OpenMP threads that spin on shared cores can be ten times slower than one.
+    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        return subprocess.run(
+            [str(part) for part in command], cwd=str(ROOT), stdout=output, stderr=output, env=environment, check=False
+        ).returncode
+    except OSError:
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,266 @@
+"""From files on disk to matte files on disk, and every way in which the input can be wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import OpenImageIO as oiio
+import pytest
+from rotomem_client.shapes import ControlPoint, Shape
+
+from rotomem.errors import (
+    AnnotationError,
+    AnnotationRangeError,
+    AnnotationSizeError,
+    CancelledError,
+    ColourspaceError,
+    DiskFullError,
+    EmptyAnnotationError,
+    OutputUnwritableError,
+    PlateMissingError,
+    PlateSizeError,
+    PlateUnreadableError,
+    RotomemError,
+    SettingError,
+    WeightsMissingError,
+)
+from rotomem.plates import read_alpha, read_matte_metadata
+from rotomem.session import (
+    MatteWritten,
+    PlateReference,
+    Progress,
+    PropagationTask,
+    ShotAnnotation,
+    propagate_shot,
+)
+
+WIDTH, HEIGHT = 64, 48
+
+
+def write_image(path: Path, pixels: np.ndarray) -> None:
+    spec = oiio.ImageSpec(pixels.shape[1], pixels.shape[0], pixels.shape[2], "half")
+    output = oiio.ImageOutput.create(str(path))
+    assert output.open(str(path), spec)
+    assert output.write_image(pixels)
+    assert output.close()
+
+
+def square(x: float, y: float, side: float) -> Shape:
+    corners = [(x, y), (x + side, y), (x + side, y + side), (x, y + side)]
+    return Shape("square", tuple(ControlPoint(corner) for corner in corners))
+
+
+@pytest.fixture
+def plate(tmp_path: Path) -> PlateReference:
+    """Six frames, 1001-1006: a bright square moves right by 4 px a frame over noise."""
+    random = np.random.default_rng(3)
+    background = random.random((HEIGHT, WIDTH, 3), np.float32) * 0.2
+    folder = tmp_path / "plate"
+    folder.mkdir()
+    for index in range(6):
+        pixels = background.copy()
+        pixels[16:32, 8 + 4 * index : 24 + 4 * index] = 0.8
+        write_image(folder / f"p.{1001 + index:04d}.exr", pixels)
+    return PlateReference(first=1001, last=1006, pattern=str(folder / "p.%04d.exr"))
+
+
+@pytest.fixture
+def task(plate: PlateReference, tmp_path: Path) -> PropagationTask:
+    return PropagationTask(
+        plate=plate,
+        annotations=(
+            ShotAnnotation(1001, "hero", shapes=(square(8, 16, 16),)),
+            ShotAnnotation(1006, "hero", shapes=(square(28, 16, 16),)),
+        ),
+        objects=("hero",),
+        first=1001,
+        last=1006,
+        output_pattern=str(tmp_path / "out" / "hero.%04d.exr"),
+        engine="warp",
+        weights_dir=tmp_path / "no_weights",
+        revision=5,
+    )
+
+
+class Recorder:
+    """Collects what a run reports; asks to stop after ``stop_after`` mattes."""
+
+    def __init__(self, stop_after: int = 10**9) -> None:
+        self.mattes: list[MatteWritten] = []
+        self.progress: list[Progress] = []
+        self._stop_after = stop_after
+
+    def run(self, task: PropagationTask):  # noqa: ANN201
+        return propagate_shot(
+            task,
+            on_matte=self.mattes.append,
+            on_progress=self.progress.append,
+            cancelled=lambda: len(self.mattes) >= self._stop_after,
+        )
+
+
+def test_every_frame_gets_a_matte_with_its_origin_in_the_metadata(task: PropagationTask) -> None:
+    recorder = Recorder()
+    summary = recorder.run(task)
+    assert summary.frames == (1001, 1002, 1003, 1004, 1005, 1006)
+    assert summary.engine == "warp"
+    assert sorted(matte.frame for matte in recorder.mattes) == list(summary.frames)
+    assert recorder.progress[-1].done == recorder.progress[-1].total == 6
+    middle = next(matte for matte in recorder.mattes if matte.frame == 1003)
+    metadata = read_matte_metadata(middle.path)
+    assert (metadata.engine, metadata.revision, metadata.annotated) == ("warp", 5, False)
+    truth = np.zeros((HEIGHT, WIDTH), bool)
+    truth[16:32, 16:32] = True
+    matte = read_alpha(middle.path, 1003, object_name="hero") > 0.5
+    assert (matte & truth).sum() / (matte | truth).sum() > 0.9
+
+
+def test_the_artists_matte_comes_back_untouched(task: PropagationTask) -> None:
+    drawn = dataclasses.replace(task.annotations[0], shapes=(square(8.25, 16.5, 16),))
+    recorder = Recorder()
+    recorder.run(dataclasses.replace(task, annotations=(drawn, task.annotations[1])))
+    matte = read_alpha(Path(task.output_pattern % 1001), 1001, object_name="hero")
+    assert matte[20, 8] == pytest.approx(0.75)
+    assert matte[16, 12] == pytest.approx(0.5)
+    assert matte[20, 12] == 1.0
+    assert matte[20, 40] == 0.0
+
+
+def test_handles_reach_as_far_as_the_plate(task: PropagationTask) -> None:
+    summary = Recorder().run(dataclasses.replace(task, first=1003, last=1005, handles=2))
+    assert summary.frames == (1001, 1002, 1003, 1004, 1005, 1006)
+
+
+def test_a_range_smaller_than_the_plate_uses_annotations_outside_it(task: PropagationTask) -> None:
+    summary = Recorder().run(dataclasses.replace(task, first=1003, last=1004))
+    assert summary.frames == (1003, 1004)
+
+
+def test_two_objects_are_two_layers_and_their_union(task: PropagationTask) -> None:
+    other = tuple(ShotAnnotation(frame, "prop", shapes=(square(2, 36, 8),)) for frame in (1001, 1006))
+    Recorder().run(dataclasses.replace(task, annotations=task.annotations + other, objects=("hero", "prop")))
+    path = Path(task.output_pattern % 1001)
+    union, hero, prop = (read_alpha(path, 1001, object_name=name) for name in (None, "hero", "prop"))
+    np.testing.assert_allclose(union, 1 - (1 - hero) * (1 - prop), atol=1e-3)
+    assert hero[20, 12] == prop[40, 4] == 1.0
+    assert hero[40, 4] == prop[20, 12] == 0.0
+
+
+def test_cancelling_keeps_the_mattes_already_made(task: PropagationTask) -> None:
+    recorder = Recorder(stop_after=2)
+    with pytest.raises(CancelledError, match="2 of 6 frames"):
+        recorder.run(task)
+    assert len(list(Path(task.output_pattern).parent.glob("*.exr"))) == 2
+
+
+def bad_inputs() -> Iterator[object]:
+    def shape(frame: int, *points: tuple[float, float]) -> ShotAnnotation:
+        return ShotAnnotation(frame, "hero", shapes=(Shape("s", tuple(ControlPoint(p) for p in points)),))
+
+    def case(name: str, error: type[RotomemError], match: str, **changes: object) -> object:
+        return pytest.param(changes, error, match, id=name)
+
+    inside = shape(1001, (8, 16), (24, 16), (24, 32))
+    yield case(
+        "annotation outside",
+        AnnotationRangeError,
+        "frame 1200 .* 1001-1006",
+        annotations=(inside, shape(1200, (8, 8), (9, 9), (8, 9))),
+    )
+    yield case(
+        "empty shape",
+        EmptyAnnotationError,
+        "frame 1003, object 'hero'",
+        annotations=(shape(1003, (900, 900), (910, 900), (905, 910)),),
+    )
+    yield case("no annotation", AnnotationError, "nothing is annotated", annotations=())
+    yield case("object never drawn", AnnotationError, "'car' is annotated on no frame", objects=("hero", "car"))
+    yield case("unknown object", AnnotationError, "1001 annotates 'hero'", objects=("car",))
+    yield case("bad object name", SettingError, "object name '1st'", objects=("1st",))
+    yield case("empty range", SettingError, "range 1004-1002 is empty", first=1004, last=1002)
+    yield case("range outside", SettingError, "outside the plate", last=1300)
+    yield case("no frame number in the output", SettingError, "no frame number", output_pattern="/tmp/hero.exr")
+    yield case("unknown engine", SettingError, "samurai", engine="samurai")
+    yield case("weights missing", WeightsMissingError, "rotomem weights add", engine="xmem")
+
+
+@pytest.mark.parametrize(("changes", "error", "match"), bad_inputs())
+def test_bad_tasks_are_refused_in_one_sentence(
+    task: PropagationTask, changes: dict[str, object], error: type[RotomemError], match: str
+) -> None:
+    with pytest.raises(error, match=match) as caught:
+        Recorder().run(dataclasses.replace(task, **changes))  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_frame_is_named_and_nothing_made_is_lost(task: PropagationTask) -> None:
+    Recorder().run(task)
+    Path(task.plate.pattern % 1004).unlink()
+    with pytest.raises(PlateMissingError, match="1004"):
+        Recorder().run(task)
+    assert len(list(Path(task.output_pattern).parent.glob("*.exr"))) == 6
+
+
+def test_a_truncated_frame_is_named_and_the_mattes_before_it_are_kept(task: PropagationTask) -> None:
+    path = Path(task.plate.pattern % 1005)
+    path.write_bytes(path.read_bytes()[:600])
+    recorder = Recorder()
+    with pytest.raises(PlateUnreadableError, match="1005"):
+        recorder.run(dataclasses.replace(task, engine="copy"))
+    assert all(matte.path.is_file() for matte in recorder.mattes)
+
+
+def test_a_size_change_mid_shot_names_both_sizes(task: PropagationTask) -> None:
+    write_image(Path(task.plate.pattern % 1004), np.zeros((HEIGHT, WIDTH + 2, 3), np.float32))
+    with pytest.raises(PlateSizeError, match=r"1004.*66x48.*64x48"):
+        Recorder().run(task)
+
+
+def test_an_unknown_colourspace_is_named(task: PropagationTask) -> None:
+    plate = dataclasses.replace(task.plate, colourspace="AcesTypo")
+    with pytest.raises(ColourspaceError, match="AcesTypo"):
+        Recorder().run(dataclasses.replace(task, plate=plate))
+
+
+def test_an_alpha_of_another_size_is_refused(task: PropagationTask, tmp_path: Path) -> None:
+    alpha = tmp_path / "a.exr"
+    write_image(alpha, np.ones((10, 10, 1), np.float32))
+    with pytest.raises(AnnotationSizeError, match=r"frame 1001.*10x10.*64x48"):
+        Recorder().run(dataclasses.replace(task, annotations=(ShotAnnotation(1001, "hero", alpha=alpha),)))
+
+
+def test_an_output_folder_that_cannot_be_made_is_named(task: PropagationTask, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputUnwritableError, match="file"):
+        Recorder().run(dataclasses.replace(task, output_pattern=str(tmp_path / "file" / "m.%04d.exr")))
+
+
+def test_a_full_disk_keeps_the_mattes_already_made(task: PropagationTask, small_disk: Path) -> None:
+    recorder = Recorder()
+    filler = small_disk / "filler"
+    pattern = str(small_disk / "m.%04d.exr")
+    original = recorder.mattes.append
+
+    def fill_after_two(matte: MatteWritten) -> None:
+        original(matte)
+        if len(recorder.mattes) == 2:
+            with filler.open("wb") as file:
+                try:
+                    while True:
+                        file.write(b"\0" * 4096)
+                        file.flush()
+                except OSError:
+                    pass
+
+    with pytest.raises(DiskFullError, match="full"):
+        propagate_shot(
+            dataclasses.replace(task, output_pattern=pattern),
+            on_matte=fill_after_two,
+            on_progress=recorder.progress.append,
+            cancelled=lambda: False,
+        )
+    assert sorted(path.name for path in small_disk.glob("*.exr")) == sorted(m.path.name for m in recorder.mattes)
+    assert not [path for path in small_disk.iterdir() if path.name not in {"filler"} and path.suffix != ".exr"]
