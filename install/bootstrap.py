@@ -50,7 +50,7 @@ def main(arguments=None):
         return run([PYTHON, "-m", "rotomem", "demo", *options.further])
     if options.action == "test":
         return test(options.further)
-    print("set up in {}; try {} -m rotomem --help".format(ENVIRONMENT, PYTHON))
+    print(f"set up in {ENVIRONMENT}; try {PYTHON} -m rotomem --help")
     return 0
 
 
@@ -91,12 +91,12 @@ def fingerprint():
 
 def install():
     COMPLETE.unlink(missing_ok=True)
-    print("setting up {} (once; some minutes, mostly torch)".format(ENVIRONMENT), flush=True)
+    print(f"setting up {ENVIRONMENT} (once; some minutes, mostly torch)", flush=True)
     if not PYTHON.exists() or run([PYTHON, "-m", "pip", "--version"], quiet=True):
         shutil.rmtree(ENVIRONMENT, ignore_errors=True)
         create_environment()
     pip("install", *torch_options(), TORCH)
-    pip("install", "--editable", "{}[dev]".format(ROOT))
+    pip("install", "--editable", f"{ROOT}[dev]")
     if run([PYTHON, "-c", "import " + ", ".join(MODULES.split())]):
         raise SetUpError("the installed packages do not import (above); run again with --fresh")
 
@@ -106,8 +106,8 @@ def create_environment():
         venv.EnvBuilder(with_pip=True, symlinks=os.name != "nt").create(ENVIRONMENT)
     except (OSError, subprocess.CalledProcessError) as error:
         raise SetUpError(
-            "cannot make a virtual environment in {} ({}); on Debian and Ubuntu install python3-venv, and check "
-            "that the folder is writable".format(ENVIRONMENT, error)
+            f"cannot make a virtual environment in {ENVIRONMENT} ({error}); on Debian and Ubuntu install python3-venv, and check "
+            "that the folder is writable"
         ) from error
 
 
@@ -146,8 +146,8 @@ def pip(*arguments):
     print("  pip " + " ".join(map(str, arguments)), flush=True)
     if run(command):
         raise SetUpError(
-            "pip could not install {} (its message is above); check the network or PIP_INDEX_URL and run the same "
-            "command again".format(arguments[-1])
+            f"pip could not install {arguments[-1]} (its message is above); check the network or PIP_INDEX_URL and run the same "
+            "command again"
         )
 
 

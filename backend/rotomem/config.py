@@ -74,7 +74,9 @@ class Settings:
         for field in fields(cls):
             variable = ENVIRONMENT_PREFIX + field.name.upper()
             if environment.get(variable):
-                settings = settings._merge({field.name: environment[variable]}, source=f"environment variable {variable}")
+                settings = settings._merge(
+                    {field.name: environment[variable]}, source=f"environment variable {variable}"
+                )
         given = {name: value for name, value in (overrides or {}).items() if value is not None}
         return settings._merge(given, source="command line")
 
@@ -109,6 +111,8 @@ def _read_toml(named_file: Path | None) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SettingError(f"the configuration file {path} cannot be read: {error.strerror}; mend ROTOMEM_CONFIG") from error
+        raise SettingError(
+            f"the configuration file {path} cannot be read: {error.strerror}; mend ROTOMEM_CONFIG"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingError(f"the configuration file {path} is not valid TOML: {error}") from error

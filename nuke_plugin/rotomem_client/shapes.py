@@ -8,12 +8,13 @@ centre lies at +0.5. Transforms are already baked in. Nuke's bottom-left origin 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Mapping, Sequence, Tuple
+from typing import Any
 
 from rotomem_client.errors import InvalidValueError
 
-Point = Tuple[float, float]
+Point = tuple[float, float]
 
 BLEND_MODES = ("over", "max", "min", "multiply", "screen", "plus", "minus", "difference", "exclusion", "from")
 MAX_POINTS = 4096
@@ -44,7 +45,7 @@ class ControlPoint:
         for name in ("center", "left", "right", "feather", "feather_left", "feather_right"):
             value = getattr(self, name)
             if len(value) != 2 or not all(math.isfinite(c) for c in value):
-                raise InvalidValueError("a control point's {} is {!r}; it must be two finite numbers".format(name, value))
+                raise InvalidValueError(f"a control point's {name} is {value!r}; it must be two finite numbers")
 
     @property
     def feathered(self) -> bool:
@@ -67,7 +68,7 @@ class Shape:
     """
 
     name: str
-    points: Tuple[ControlPoint, ...]
+    points: tuple[ControlPoint, ...]
     opacity: float = 1.0
     inverted: bool = False
     blend_mode: str = "over"
@@ -75,20 +76,20 @@ class Shape:
 
     def __post_init__(self) -> None:
         if not 2 <= len(self.points) <= MAX_POINTS:
-            raise InvalidValueError(
-                "shape {!r} has {} points; it needs 2 to {}".format(self.name, len(self.points), MAX_POINTS)
-            )
+            raise InvalidValueError(f"shape {self.name!r} has {len(self.points)} points; it needs 2 to {MAX_POINTS}")
         if not 0.0 <= self.opacity <= 1.0:
-            raise InvalidValueError("shape {!r}: opacity is {}; it must be in [0, 1]".format(self.name, self.opacity))
+            raise InvalidValueError(f"shape {self.name!r}: opacity is {self.opacity}; it must be in [0, 1]")
         if self.blend_mode not in BLEND_MODES:
             raise InvalidValueError(
-                "shape {!r}: blend mode {!r} is not one of {}".format(self.name, self.blend_mode, ", ".join(BLEND_MODES))
+                "shape {!r}: blend mode {!r} is not one of {}".format(
+                    self.name, self.blend_mode, ", ".join(BLEND_MODES)
+                )
             )
         if not (math.isfinite(self.feather_falloff) and self.feather_falloff > 0):
-            raise InvalidValueError("shape {!r}: feather falloff must be above 0".format(self.name))
+            raise InvalidValueError(f"shape {self.name!r}: feather falloff must be above 0")
 
 
-def shape_to_plain(shape: Shape) -> "dict[str, Any]":
+def shape_to_plain(shape: Shape) -> dict[str, Any]:
     """Return the JSON and msgpack form: a point is one list of 12 floats, in the order of the fields."""
     return {
         "name": shape.name,
@@ -111,18 +112,18 @@ def shape_from_plain(plain: Mapping[str, Any]) -> Shape:
     """
     name = plain.get("name", "")
     if not isinstance(name, str):
-        raise InvalidValueError("a shape's name must be text, not {!r}".format(name))
+        raise InvalidValueError(f"a shape's name must be text, not {name!r}")
     unknown = set(plain) - {"name", "points", "opacity", "inverted", "blend_mode", "feather_falloff"}
     if unknown:
         raise InvalidValueError("shape {!r} has unknown fields: {}".format(name, ", ".join(sorted(map(str, unknown)))))
     points = plain.get("points")
     if not isinstance(points, (list, tuple)):
-        raise InvalidValueError("shape {!r} needs a list of points".format(name))
+        raise InvalidValueError(f"shape {name!r} needs a list of points")
     opacity = plain.get("opacity", 1.0)
     falloff = plain.get("feather_falloff", 1.0)
     for field, value in (("opacity", opacity), ("feather_falloff", falloff)):
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise InvalidValueError("shape {!r}: {} must be a number, not {!r}".format(name, field, value))
+            raise InvalidValueError(f"shape {name!r}: {field} must be a number, not {value!r}")
     return Shape(
         name=name,
         points=tuple(_point_from_plain(name, point) for point in points),
@@ -139,6 +140,6 @@ def _point_from_plain(name: str, numbers: Sequence[Any]) -> ControlPoint:
         or len(numbers) not in (2, 6, 12)
         or any(isinstance(n, bool) or not isinstance(n, (int, float)) for n in numbers)
     ):
-        raise InvalidValueError("shape {!r}: a point must be a list of 2, 6 or 12 numbers".format(name))
+        raise InvalidValueError(f"shape {name!r}: a point must be a list of 2, 6 or 12 numbers")
     pairs = [(float(numbers[i]), float(numbers[i + 1])) for i in range(0, len(numbers), 2)]
     return ControlPoint(*pairs)

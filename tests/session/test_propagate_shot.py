@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import OpenImageIO as oiio
 import pytest
-from rotomem_client.shapes import ControlPoint, Shape
 
 from rotomem.errors import (
     AnnotationError,
@@ -36,6 +35,7 @@ from rotomem.session import (
     ShotAnnotation,
     propagate_shot,
 )
+from rotomem_client.shapes import ControlPoint, Shape
 
 WIDTH, HEIGHT = 64, 48
 
@@ -93,7 +93,7 @@ class Recorder:
         self.progress: list[Progress] = []
         self._stop_after = stop_after
 
-    def run(self, task: PropagationTask):  # noqa: ANN201
+    def run(self, task: PropagationTask):
         return propagate_shot(
             task,
             on_matte=self.mattes.append,

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from rotomem_client.shapes import ControlPoint, Shape
 
 from rotomem.errors import AnnotationError
 from rotomem.session import ShotAnnotation, read_shape_file, write_shape_file
+from rotomem_client.shapes import ControlPoint, Shape
 
 
 def test_shapes_and_absences_survive_the_file(tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ from uuid import uuid4
 from rotomem.errors import DaemonError
 
 if TYPE_CHECKING:
-    from rotomem.demo import DemoShot
     from rotomem_client.client import Client
+
+    from rotomem.demo import DemoShot
 
 NAME = "demo"
 SUMMARY = "render a demo shot, annotate three frames with roto shapes, propagate through the daemon, measure"
@@ -100,10 +101,9 @@ def propagate_as_artist(
     Returns:
         annotated frames; seconds from the request to the last matte; the engine that made them.
     """
-    from tqdm import tqdm
-
     from rotomem_client.client import Client
     from rotomem_client.messages import MatteReady, Plate, Progress
+    from tqdm import tqdm
 
     frames = range(shot.first, shot.last + 1)
     annotated = sorted({shot.first, (shot.first + shot.last) // 2, shot.last})

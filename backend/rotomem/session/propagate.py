@@ -27,7 +27,6 @@ from rotomem.plates import (
     FramePattern,
     MatteMetadata,
     PlateSource,
-    format_frame_range,
     read_alpha,
     write_mattes,
 )
@@ -157,7 +156,9 @@ def _check_task(task: PropagationTask) -> None:
                 f"object name {name!r} cannot be an EXR layer; use letters, digits and _, not starting with a digit"
             )
     if task.first > task.last:
-        raise SettingError(f"the frame range {task.first}-{task.last} is empty; the first frame must not be after the last")
+        raise SettingError(
+            f"the frame range {task.first}-{task.last} is empty; the first frame must not be after the last"
+        )
     if task.first < task.plate.first or task.last > task.plate.last:
         raise SettingError(
             f"the frame range {task.first}-{task.last} reaches outside the plate, which has frames "
@@ -182,7 +183,9 @@ def _check_task(task: PropagationTask) -> None:
             )
     for name in task.objects:
         if not any(annotation.object_name == name for annotation in task.annotations):
-            raise AnnotationError(f"object {name!r} is annotated on no frame; draw it on at least one frame or remove it")
+            raise AnnotationError(
+                f"object {name!r} is annotated on no frame; draw it on at least one frame or remove it"
+            )
 
 
 class _MatteWriter:

@@ -17,11 +17,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rotomem_client.errors import InvalidValueError
-from rotomem_client.shapes import shape_from_plain, shape_to_plain
-
 from rotomem.errors import AnnotationError
 from rotomem.session.shot import ShotAnnotation
+from rotomem_client.errors import InvalidValueError
+from rotomem_client.shapes import shape_from_plain, shape_to_plain
 
 VERSION = 1
 
