@@ -28,7 +28,9 @@ PYTHON = ENVIRONMENT / ("Scripts/python.exe" if os.name == "nt" else "bin/python
 OLDEST_PYTHON = (3, 10)
 TORCH = "torch>=2.8,<2.14"
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
-MODULES = "torch cv2 numpy OpenImageIO zmq msgpack safetensors tqdm pytest hypothesis mypy importlinter rotomem rotomem_client"
+MODULES = (
+    "torch cv2 numpy OpenImageIO zmq msgpack safetensors tqdm pytest hypothesis importlinter rotomem rotomem_client"
+)
 
 
 class SetUpError(Exception):
@@ -106,8 +108,8 @@ def create_environment():
         venv.EnvBuilder(with_pip=True, symlinks=os.name != "nt").create(ENVIRONMENT)
     except (OSError, subprocess.CalledProcessError) as error:
         raise SetUpError(
-            f"cannot make a virtual environment in {ENVIRONMENT} ({error}); on Debian and Ubuntu install python3-venv, and check "
-            "that the folder is writable"
+            f"cannot make a virtual environment in {ENVIRONMENT} ({error}); on Debian and Ubuntu install python3-venv, "
+            "and check that the folder is writable"
         ) from error
 
 
@@ -146,8 +148,8 @@ def pip(*arguments):
     print("  pip " + " ".join(map(str, arguments)), flush=True)
     if run(command):
         raise SetUpError(
-            f"pip could not install {arguments[-1]} (its message is above); check the network or PIP_INDEX_URL and run the same "
-            "command again"
+            f"pip could not install {arguments[-1]} (its message is above); check the network or PIP_INDEX_URL and run "
+            "the same command again"
         )
 
 

@@ -39,7 +39,8 @@ def test_a_corner_needs_only_its_place(tmp_path: Path) -> None:
         ('{"rotomem_shapes": 1, "annotations": [{"frame": 1.5, "object": "a"}]}', "annotation 1: frame is 1.5"),
         ('{"rotomem_shapes": 1, "annotations": [{"frame": 1, "object": "a"}]}', "frame 1.*absent"),
         (
-            '{"rotomem_shapes": 1, "annotations": [{"frame": 3, "object": "a", "shapes": [{"name": "x", "points": [[1]]}]}]}',
+            '{"rotomem_shapes": 1, "annotations": [{"frame": 3, "object": "a",'
+            ' "shapes": [{"name": "x", "points": [[1]]}]}]}',
             "frame 3.*shape 'x'.*2, 6 or 12 numbers",
         ),
     ],

@@ -159,7 +159,6 @@ def report(shot: DemoShot, out: Path, *, annotated: list[int], seconds: float, e
     sheet = write_demo_sheet(out / "contact_sheet.png", shot, out / "mattes", annotated=annotated, engine=engine)
     count = shot.last - shot.first + 1
     print(f"engine {engine}: J {j:.3f}  F {f:.3f}  J&F {(j + f) / 2:.3f} over the frames between the annotated ones")
-    print(
-        f"{count} frames of {shot.width}x{shot.height} in {seconds:.1f} s: {count / seconds:.2f} frames/s, fetched over ZeroMQ"
-    )
+    size = f"{shot.width}x{shot.height}"
+    print(f"{count} frames of {size} in {seconds:.1f} s: {count / seconds:.2f} frames/s, fetched over ZeroMQ")
     print(f"contact sheet: {os.path.relpath(sheet)}")

@@ -18,7 +18,7 @@ NAME = "propagate"
 SUMMARY = "propagate annotations over a plate and write a matte per frame"
 EXAMPLES = """examples:
   rotomem propagate --plate 'sh010.%04d.exr' --shapes hero.json --output 'matte/hero.%04d.exr'
-  rotomem propagate --plate 'sh010.####.exr' --alpha 1001=a.png --alpha 1024:car=b.exr --range 1001-1040 --output 'm.%04d.exr'
+  rotomem propagate --plate 'sh010.####.exr' --alpha 1001=a.png --alpha 1024:car=b.exr --output 'm.%04d.exr'
   rotomem propagate --plate 'sh010.%04d.jpg' --alphas 'roto.%04d.png' --annotated 1001,1020x --output 'm.%04d.exr'
 
 An annotation is FRAME=FILE or FRAME:OBJECT=FILE; without a name the object is called matte.
