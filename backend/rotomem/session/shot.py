@@ -76,13 +76,14 @@ class PropagationTask:
 
 @dataclass(frozen=True)
 class MatteWritten:
-    """A matte file is complete on disk."""
+    """A matte file is complete on disk. ``engine`` is the one that made it, never ``auto``."""
 
     frame: int
     path: Path
     sha256: str
     size: int
     annotated: bool
+    engine: str = ""
 
 
 @dataclass(frozen=True)

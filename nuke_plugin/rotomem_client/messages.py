@@ -1,0 +1,544 @@
+"""Everything that client and daemon say to each other, as frozen dataclasses.
+
+A client sends ``Request``s; the daemon sends ``Reply``s, each to the request with its id, and ``Event``s on its own.
+``Flow`` messages (chunks, credit) go both ways and are not answered one by one. Units, flows and rules are in
+``backend/docs/wire-protocol.md``. Frames are Nuke frame numbers; sizes are bytes; hashes are SHA-256 in lower-case hex.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Dict, Tuple, Type, Union
+
+from rotomem_client.errors import InvalidValueError
+from rotomem_client.fields import (
+    Choice,
+    Flag,
+    Frames,
+    Integer,
+    ListOf,
+    Number,
+    Payload,
+    Record,
+    RecordOf,
+    Shapes,
+    Text,
+    clip_text,
+    kind,
+)
+from rotomem_client.shapes import Shape
+
+PROTOCOL_MIN = 1
+PROTOCOL_MAX = 1
+
+MAX_HEADER_BYTES = 64 * 1024
+MAX_PART_BYTES = 4 * 1024 * 1024
+MAX_PARTS = 8
+CHUNK_BYTES = 1024 * 1024
+WINDOW_BYTES = 8 * CHUNK_BYTES
+MAX_FILE_BYTES = 4 * 1024**3
+MAX_OFFERED_FRAMES = 256
+MAX_LISTED_MATTES = 32
+MAX_PENDING_REQUESTS = 64
+SENTENCE_BYTES = 1500
+
+_FRAME = Integer(-10_000_000, 10_000_000)
+_COUNT = Integer(0, 2**31 - 1)
+_SIZE = Integer(1, MAX_FILE_BYTES)
+_OFFSET = Integer(0, MAX_FILE_BYTES)
+_REVISION = Integer(0, 2**31 - 1)
+_FRAMES = Frames(_FRAME, 100_000)
+_SHA256 = Text(64, pattern="[0-9a-f]{64}", rule="a SHA-256 in lower-case hex")
+_SHA256_OR_NONE = Text(64, pattern="([0-9a-f]{64})?", rule="a SHA-256 in lower-case hex, or empty")
+_SESSION_ID = Text(64, pattern="[A-Za-z0-9][A-Za-z0-9._-]*", rule="letters, digits, '.', '_' and '-'")
+_JOB_ID = Text(32, pattern="[0-9a-f]{32}", rule="32 hex digits")
+_OBJECT = Text(64, pattern=r"[A-Za-z_][A-Za-z0-9_]*", rule="a layer name: letters, digits and '_', no digit first")
+_ENGINE = Text(32, pattern="[a-z][a-z0-9_]*", rule="an engine's name, such as warp")
+_DEVICE = Text(32, pattern="auto|cpu|mps|cuda(:[0-9]{1,3})?", rule="auto, cpu, cuda or cuda:1")
+_PATH = Text(1024)
+_SHORT = Text(128)
+_SENTENCE = Text(SENTENCE_BYTES)
+_CODE = Text(32, pattern="[A-Z][A-Z0-9_]*", rule="an error code in capitals")
+_SUFFIX = Text(8, pattern=r"\.[a-z0-9]{1,7}", rule="a file suffix such as .exr")
+_FEATURES = ListOf(Text(32), 32)
+
+
+@dataclass(frozen=True)
+class Limits(Record):
+    """What the daemon accepts from this client.
+
+    Args:
+        header_bytes: of one header.
+        part_bytes: of any one part.
+        chunk_bytes: of one chunk's payload.
+        parts: per message, the magic and the header included.
+        pending_requests: without a reply yet.
+        window_bytes: of chunks in flight that a receiver must at least allow; not below ``chunk_bytes``.
+    """
+
+    header_bytes: int = field(default=MAX_HEADER_BYTES, metadata=kind(_COUNT))
+    part_bytes: int = field(default=MAX_PART_BYTES, metadata=kind(_COUNT))
+    chunk_bytes: int = field(default=CHUNK_BYTES, metadata=kind(Integer(1, MAX_PART_BYTES)))
+    parts: int = field(default=MAX_PARTS, metadata=kind(_COUNT))
+    pending_requests: int = field(default=MAX_PENDING_REQUESTS, metadata=kind(_COUNT))
+    window_bytes: int = field(default=WINDOW_BYTES, metadata=kind(_COUNT))
+
+
+@dataclass(frozen=True)
+class Plate(Record):
+    """The plate of a session.
+
+    Args:
+        first: its first frame.
+        last: its last frame, inclusive.
+        pattern: where a daemon on shared storage finds it, such as ``/a/p.%04d.exr``; empty if it must be streamed.
+        colourspace: an OCIO name or ``auto``.
+        width: of the display window in pixels, 0 if unknown.
+        height: likewise.
+        pixel_aspect: width of a pixel over its height.
+    """
+
+    first: int = field(metadata=kind(_FRAME))
+    last: int = field(metadata=kind(_FRAME))
+    pattern: str = field(default="", metadata=kind(_PATH))
+    colourspace: str = field(default="auto", metadata=kind(_SHORT))
+    width: int = field(default=0, metadata=kind(Integer(0, 65536)))
+    height: int = field(default=0, metadata=kind(Integer(0, 65536)))
+    pixel_aspect: float = field(default=1.0, metadata=kind(Number(0.01, 100.0)))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_range("Plate", self.first, self.last)
+
+
+@dataclass(frozen=True)
+class AnnotatedFrames(Record):
+    """The frames on which one object is annotated."""
+
+    object_name: str = field(metadata=kind(_OBJECT))
+    frames: Tuple[int, ...] = field(metadata=kind(_FRAMES))
+
+
+@dataclass(frozen=True)
+class FrameOffer(Record):
+    """One file that the client could send. ``suffix`` tells the image format, such as ``.exr``."""
+
+    frame: int = field(metadata=kind(_FRAME))
+    sha256: str = field(metadata=kind(_SHA256))
+    size: int = field(metadata=kind(_SIZE))
+    suffix: str = field(metadata=kind(_SUFFIX))
+
+
+@dataclass(frozen=True)
+class WantedFile(Record):
+    """A file that the daemon lacks, from byte ``offset`` on: what lies before arrived earlier."""
+
+    sha256: str = field(metadata=kind(_SHA256))
+    offset: int = field(metadata=kind(_OFFSET))
+
+
+class Message(Record):
+    """Base of everything that travels as a message; ``type_name`` is its name on the wire."""
+
+    type_name: ClassVar[str]
+
+
+class Request(Message):
+    """From the client; answered by exactly one reply or ``ErrorReply`` (``FetchMatte``: by chunks)."""
+
+
+class Reply(Message):
+    """From the daemon, to one request."""
+
+
+class Event(Message):
+    """From the daemon, about a job that this client started or resumed."""
+
+
+class Flow(Message):
+    """Either way; not answered one by one."""
+
+
+# --- requests ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Hello(Request):
+    """The first message of a connection. Its fields never change, whatever the protocol version."""
+
+    type_name: ClassVar[str] = "hello"
+    protocol_min: int = field(metadata=kind(Integer(1, 65535)))
+    protocol_max: int = field(metadata=kind(Integer(1, 65535)))
+    client: str = field(metadata=kind(_SHORT))
+    client_version: str = field(metadata=kind(_SHORT))
+    features: Tuple[str, ...] = field(default=(), metadata=kind(_FEATURES))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.protocol_max < self.protocol_min:
+            raise InvalidValueError(
+                "Hello offers protocols {} to {}, an empty range".format(self.protocol_min, self.protocol_max)
+            )
+
+
+@dataclass(frozen=True)
+class Ping(Request):
+    """Are you there? Sent when nothing else was for a while."""
+
+    type_name: ClassVar[str] = "ping"
+
+
+@dataclass(frozen=True)
+class OpenSession(Request):
+    """Make a session, or take up an existing one; its plate and objects become the given ones."""
+
+    type_name: ClassVar[str] = "open_session"
+    session_id: str = field(metadata=kind(_SESSION_ID))
+    plate: Plate = field(metadata=kind(RecordOf(Plate)))
+    objects: Tuple[str, ...] = field(metadata=kind(ListOf(_OBJECT, 64)))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.objects or len(set(self.objects)) != len(self.objects):
+            raise InvalidValueError(
+                "session {!r} needs at least one object, each named once; it has {}".format(
+                    self.session_id, ", ".join(self.objects) or "none"
+                )
+            )
+
+
+@dataclass(frozen=True)
+class OfferFrames(Request):
+    """Files that the client could send: plate frames of the session, or alphas of annotations to come."""
+
+    type_name: ClassVar[str] = "offer_frames"
+    session_id: str = field(metadata=kind(_SESSION_ID))
+    role: str = field(metadata=kind(Choice("plate", "alpha")))
+    frames: Tuple[FrameOffer, ...] = field(metadata=kind(ListOf(RecordOf(FrameOffer), MAX_OFFERED_FRAMES)))
+
+
+@dataclass(frozen=True)
+class PutAnnotation(Request):
+    """One object's matte on one frame: shapes, or the alpha of a stored file, or "it is not there"."""
+
+    type_name: ClassVar[str] = "put_annotation"
+    session_id: str = field(metadata=kind(_SESSION_ID))
+    frame: int = field(metadata=kind(_FRAME))
+    object_name: str = field(metadata=kind(_OBJECT))
+    shapes: Tuple[Shape, ...] = field(default=(), metadata=kind(Shapes(MAX_PART_BYTES)))
+    alpha_sha256: str = field(default="", metadata=kind(_SHA256_OR_NONE))
+    absent: bool = field(default=False, metadata=kind(Flag()))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if bool(self.shapes) + bool(self.alpha_sha256) + self.absent != 1:
+            raise InvalidValueError(
+                "the annotation of {!r} on frame {} must hold shapes, or an alpha, or be marked absent: draw a shape, "
+                "or say that the object is not in this frame".format(self.object_name, self.frame)
+            )
+
+
+@dataclass(frozen=True)
+class RemoveAnnotation(Request):
+    """Forget one object's annotation on one frame; nothing happens if there is none."""
+
+    type_name: ClassVar[str] = "remove_annotation"
+    session_id: str = field(metadata=kind(_SESSION_ID))
+    frame: int = field(metadata=kind(_FRAME))
+    object_name: str = field(metadata=kind(_OBJECT))
+
+
+@dataclass(frozen=True)
+class Propagate(Request):
+    """Make mattes for ``first`` to ``last`` and ``handles`` more on both sides, as far as the plate reaches."""
+
+    type_name: ClassVar[str] = "propagate"
+    session_id: str = field(metadata=kind(_SESSION_ID))
+    first: int = field(metadata=kind(_FRAME))
+    last: int = field(metadata=kind(_FRAME))
+    handles: int = field(default=0, metadata=kind(Integer(0, 100_000)))
+    engine: str = field(default="auto", metadata=kind(_ENGINE))
+    device: str = field(default="auto", metadata=kind(_DEVICE))
+    refine_edges: bool = field(default=True, metadata=kind(Flag()))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_range("Propagate", self.first, self.last)
+
+
+@dataclass(frozen=True)
+class Cancel(Request):
+    """Stop a job after the frame it is at; the mattes made so far are kept."""
+
+    type_name: ClassVar[str] = "cancel"
+    job_id: str = field(metadata=kind(_JOB_ID))
+
+
+@dataclass(frozen=True)
+class ResumeJob(Request):
+    """Hear of a job again after a reconnect: mattes of frames not in ``have`` are told once more, and its end."""
+
+    type_name: ClassVar[str] = "resume_job"
+    job_id: str = field(metadata=kind(_JOB_ID))
+    have: Tuple[int, ...] = field(default=(), metadata=kind(_FRAMES))
+
+
+@dataclass(frozen=True)
+class ListMattes(Request):
+    """The mattes of one revision, by pages, in the order of frames after ``after``."""
+
+    type_name: ClassVar[str] = "list_mattes"
+    session_id: str = field(metadata=kind(_SESSION_ID))
+    revision: int = field(metadata=kind(_REVISION))
+    after: int = field(default=-10_000_000, metadata=kind(_FRAME))
+
+
+@dataclass(frozen=True)
+class FetchMatte(Request):
+    """Send a matte's file from byte ``offset`` on, as chunks that carry this request's id."""
+
+    type_name: ClassVar[str] = "fetch_matte"
+    session_id: str = field(metadata=kind(_SESSION_ID))
+    revision: int = field(metadata=kind(_REVISION))
+    frame: int = field(metadata=kind(_FRAME))
+    sha256: str = field(metadata=kind(_SHA256))
+    offset: int = field(default=0, metadata=kind(_OFFSET))
+
+
+# --- flow -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Chunk(Flow):
+    """Bytes of one file. All chunks of an upload carry one id, to which ``FileStored`` answers."""
+
+    type_name: ClassVar[str] = "chunk"
+    sha256: str = field(metadata=kind(_SHA256))
+    offset: int = field(metadata=kind(_OFFSET))
+    payload: bytes = field(metadata=kind(Payload(CHUNK_BYTES)))
+
+
+@dataclass(frozen=True)
+class Credit(Flow):
+    """The sender of this message will take ``granted`` more payload bytes of chunks."""
+
+    type_name: ClassVar[str] = "credit"
+    granted: int = field(metadata=kind(Integer(1, 2**31 - 1)))
+
+
+# --- replies ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Welcome(Reply):
+    """The answer to ``Hello``.
+
+    Args:
+        protocol: the version that both will speak, the highest that both know.
+        epoch: changes whenever the daemon starts; a client then resumes its jobs and uploads.
+        engines: names that ``Propagate`` takes beside ``auto``.
+        default_engine: what ``auto`` means here.
+        device: on which the daemon computes.
+    """
+
+    type_name: ClassVar[str] = "welcome"
+    protocol: int = field(metadata=kind(Integer(1, 65535)))
+    server_version: str = field(metadata=kind(_SHORT))
+    epoch: str = field(metadata=kind(_SHORT))
+    engines: Tuple[str, ...] = field(metadata=kind(ListOf(_ENGINE, 32)))
+    default_engine: str = field(metadata=kind(_ENGINE))
+    device: str = field(metadata=kind(_DEVICE))
+    limits: Limits = field(default=Limits(), metadata=kind(RecordOf(Limits)))
+    features: Tuple[str, ...] = field(default=(), metadata=kind(_FEATURES))
+
+
+@dataclass(frozen=True)
+class Pong(Reply):
+    """The daemon turns. ``worker`` is ``idle``, ``busy``, or ``none`` (it starts with the next job)."""
+
+    type_name: ClassVar[str] = "pong"
+    worker: str = field(metadata=kind(Choice("idle", "busy", "none")))
+
+
+@dataclass(frozen=True)
+class SessionState(Reply):
+    """A session as it is stored.
+
+    Args:
+        revision: of the annotations; mattes of a lower one are stale.
+        annotations: annotated frames by object.
+        plate_visible: the daemon can read the plate's first and last frame itself; otherwise upload.
+        plate_frames: frames of the plate that were streamed and are complete.
+        matte_revision: the newest revision of which there are mattes.
+        mattes: frames of which there is a matte of that revision.
+        matte_pattern: where those mattes lie on the daemon's machine, such as ``/store/…/matte.%04d.exr``.
+    """
+
+    type_name: ClassVar[str] = "session_state"
+    session_id: str = field(metadata=kind(_SESSION_ID))
+    revision: int = field(metadata=kind(_REVISION))
+    objects: Tuple[str, ...] = field(metadata=kind(ListOf(_OBJECT, 64)))
+    annotations: Tuple[AnnotatedFrames, ...] = field(metadata=kind(ListOf(RecordOf(AnnotatedFrames), 1024)))
+    plate_visible: bool = field(metadata=kind(Flag()))
+    plate_frames: Tuple[int, ...] = field(metadata=kind(_FRAMES))
+    matte_revision: int = field(metadata=kind(_REVISION))
+    mattes: Tuple[int, ...] = field(metadata=kind(_FRAMES))
+    matte_pattern: str = field(metadata=kind(_PATH))
+
+
+@dataclass(frozen=True)
+class FramesWanted(Reply):
+    """Which offered frames are there already (``have``), and which files to send, from which byte on."""
+
+    type_name: ClassVar[str] = "frames_wanted"
+    have: Tuple[int, ...] = field(metadata=kind(_FRAMES))
+    send: Tuple[WantedFile, ...] = field(metadata=kind(ListOf(RecordOf(WantedFile), MAX_OFFERED_FRAMES)))
+
+
+@dataclass(frozen=True)
+class FileStored(Reply):
+    """An upload is complete, verified and on disk."""
+
+    type_name: ClassVar[str] = "file_stored"
+    sha256: str = field(metadata=kind(_SHA256))
+    size: int = field(metadata=kind(_SIZE))
+
+
+@dataclass(frozen=True)
+class AnnotationStored(Reply):
+    """The annotation (or its removal) is on disk, and this is the session's revision now."""
+
+    type_name: ClassVar[str] = "annotation_stored"
+    session_id: str = field(metadata=kind(_SESSION_ID))
+    revision: int = field(metadata=kind(_REVISION))
+
+
+@dataclass(frozen=True)
+class JobAccepted(Reply):
+    """The job is on disk and queued; it runs with the annotations of ``revision``."""
+
+    type_name: ClassVar[str] = "job_accepted"
+    job_id: str = field(metadata=kind(_JOB_ID))
+    revision: int = field(metadata=kind(_REVISION))
+
+
+@dataclass(frozen=True)
+class CancelAccepted(Reply):
+    """The job stops soon; ``JobCancelled`` or whatever end came first follows."""
+
+    type_name: ClassVar[str] = "cancel_accepted"
+    job_id: str = field(metadata=kind(_JOB_ID))
+
+
+@dataclass(frozen=True)
+class JobResumed(Reply):
+    """The missed events follow."""
+
+    type_name: ClassVar[str] = "job_resumed"
+    job_id: str = field(metadata=kind(_JOB_ID))
+    state: str = field(metadata=kind(Choice("queued", "running", "finished", "failed", "cancelled")))
+
+
+@dataclass(frozen=True)
+class ErrorReply(Reply):
+    """The request is refused; nothing of it was done. Its fields never change, whatever the protocol version."""
+
+    type_name: ClassVar[str] = "error"
+    code: str = field(metadata=kind(_CODE))
+    message: str = field(metadata=kind(_SENTENCE))
+
+
+# --- events -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Progress(Event):
+    """``done`` of ``total`` frames are made; ``phase`` is a word such as ``propagate``."""
+
+    type_name: ClassVar[str] = "progress"
+    job_id: str = field(metadata=kind(_JOB_ID))
+    done: int = field(metadata=kind(_COUNT))
+    total: int = field(metadata=kind(_COUNT))
+    phase: str = field(metadata=kind(_SHORT))
+    frames_per_second: float = field(metadata=kind(Number(0.0, 1e9)))
+
+
+@dataclass(frozen=True)
+class MatteReady(Event):
+    """One matte is complete on the daemon's disk at ``path``; ``FetchMatte`` brings it here."""
+
+    type_name: ClassVar[str] = "matte_ready"
+    job_id: str = field(metadata=kind(_JOB_ID))
+    session_id: str = field(metadata=kind(_SESSION_ID))
+    frame: int = field(metadata=kind(_FRAME))
+    revision: int = field(metadata=kind(_REVISION))
+    sha256: str = field(metadata=kind(_SHA256))
+    size: int = field(metadata=kind(_SIZE))
+    path: str = field(metadata=kind(_PATH))
+    annotated: bool = field(metadata=kind(Flag()))
+    engine: str = field(metadata=kind(_ENGINE))
+
+
+@dataclass(frozen=True)
+class JobFinished(Event):
+    """All frames are made. ``warnings`` are sentences, such as repaired NaN pixels; ``seconds`` is wall time."""
+
+    type_name: ClassVar[str] = "job_finished"
+    job_id: str = field(metadata=kind(_JOB_ID))
+    frames: Tuple[int, ...] = field(metadata=kind(_FRAMES))
+    engine: str = field(metadata=kind(_ENGINE))
+    weights_sha256: str = field(metadata=kind(_SHA256_OR_NONE))
+    seconds: float = field(metadata=kind(Number(0.0, 1e9)))
+    warnings: Tuple[str, ...] = field(default=(), metadata=kind(ListOf(_SENTENCE, 16)))
+
+
+@dataclass(frozen=True)
+class JobFailed(Event):
+    """The job ended early; the mattes made so far are kept."""
+
+    type_name: ClassVar[str] = "job_failed"
+    job_id: str = field(metadata=kind(_JOB_ID))
+    code: str = field(metadata=kind(_CODE))
+    message: str = field(metadata=kind(_SENTENCE))
+
+
+@dataclass(frozen=True)
+class JobCancelled(Event):
+    """The job stopped as asked, after ``done`` frames; their mattes are kept."""
+
+    type_name: ClassVar[str] = "job_cancelled"
+    job_id: str = field(metadata=kind(_JOB_ID))
+    done: int = field(metadata=kind(_COUNT))
+
+
+@dataclass(frozen=True)
+class MatteList(Reply):
+    """One page of a revision's mattes; ``more`` says that a next page exists."""
+
+    type_name: ClassVar[str] = "matte_list"
+    mattes: Tuple[MatteReady, ...] = field(metadata=kind(ListOf(RecordOf(MatteReady), MAX_LISTED_MATTES)))
+    more: bool = field(metadata=kind(Flag()))
+
+
+JobEvent = Union[Progress, MatteReady, JobFinished, JobFailed, JobCancelled]
+FINAL_EVENTS = (JobFinished, JobFailed, JobCancelled)
+
+MESSAGE_TYPES: Dict[str, Type[Message]] = {
+    cls.type_name: cls
+    for cls in (
+        *(Hello, Ping, OpenSession, OfferFrames, PutAnnotation, RemoveAnnotation, Propagate, Cancel, ResumeJob),
+        *(ListMattes, FetchMatte, Chunk, Credit),
+        *(Welcome, Pong, SessionState, FramesWanted, FileStored, AnnotationStored, JobAccepted, CancelAccepted),
+        *(JobResumed, MatteList, ErrorReply, Progress, MatteReady, JobFinished, JobFailed, JobCancelled),
+    )
+}
+
+
+def sentence(text: str) -> str:
+    """Return ``text`` cut to what ``ErrorReply.message`` and its like hold."""
+    return clip_text(text, SENTENCE_BYTES)
+
+
+def _require_range(label: str, first: int, last: int) -> None:
+    if last < first:
+        raise InvalidValueError("{}: the frame range {}-{} ends before it begins".format(label, first, last))
