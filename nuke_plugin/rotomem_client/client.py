@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Callable, Iterator, List, Mapping, Optional, Sequence, Union
+from typing import Callable, Optional, Union
 
 from rotomem_client.messages import JobCancelled, JobEvent, JobFinished, MatteReady, Plate, SessionState, Welcome
 from rotomem_client.shapes import Shape
@@ -98,7 +99,7 @@ class Client:
         """Take up a job of an earlier connection or process; mattes of frames in ``have`` are not told again."""
         raise NotImplementedError
 
-    def list_mattes(self, session_id: str, revision: int) -> List[MatteReady]:
+    def list_mattes(self, session_id: str, revision: int) -> list[MatteReady]:
         raise NotImplementedError
 
     def fetch_matte(self, ready: MatteReady, destination: Path) -> Path:

@@ -13,7 +13,8 @@ import dataclasses
 import math
 import re
 import struct
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any, Callable, Optional
 
 from rotomem_client.errors import ClientError, InvalidValueError, ProtocolError
 from rotomem_client.shapes import MAX_POINTS, ControlPoint, Shape
@@ -29,21 +30,21 @@ class Kind:
         """Return the value in its normal form, or raise ``InvalidValueError``."""
         raise NotImplementedError
 
-    def pack(self, value: Any, parts: List[bytes]) -> Any:
+    def pack(self, value: Any, parts: list[bytes]) -> Any:
         """Return msgpack's form of a checked value; bulk bytes are appended to ``parts`` instead."""
         return value
 
-    def unpack(self, label: str, plain: Any, parts: List[bytes]) -> Any:
+    def unpack(self, label: str, plain: Any, parts: list[bytes]) -> Any:
         """Undo ``pack``, taking bulk bytes from the front of ``parts``; the result is not checked yet."""
         return plain
 
 
-def kind(value: Kind) -> Dict[str, Kind]:
+def kind(value: Kind) -> dict[str, Kind]:
     """Return the dataclass metadata that declares a field's kind."""
     return {_KIND: value}
 
 
-def kind_of(field: "dataclasses.Field[Any]") -> Kind:
+def kind_of(field: dataclasses.Field[Any]) -> Kind:
     found: Kind = field.metadata[_KIND]
     return found
 
@@ -53,7 +54,7 @@ class Record:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
-            label = "{}.{}".format(type(self).__name__, field.name)
+            label = f"{type(self).__name__}.{field.name}"
             object.__setattr__(self, field.name, kind_of(field).check(label, getattr(self, field.name)))
 
 
@@ -67,15 +68,15 @@ class Text(Kind):
 
     def check(self, label: str, value: Any) -> str:
         if type(value) is not str:
-            raise InvalidValueError("{} is {}; it must be text".format(label, _shorten(value)))
+            raise InvalidValueError(f"{label} is {_shorten(value)}; it must be text")
         try:
             size = len(value.encode("utf-8"))
         except UnicodeEncodeError:
-            raise InvalidValueError("{} is {}, which is not valid Unicode".format(label, _shorten(value))) from None
+            raise InvalidValueError(f"{label} is {_shorten(value)}, which is not valid Unicode") from None
         if size > self.limit:
-            raise InvalidValueError("{} has {} bytes; at most {} are allowed".format(label, size, self.limit))
+            raise InvalidValueError(f"{label} has {size} bytes; at most {self.limit} are allowed")
         if self.pattern is not None and not self.pattern.fullmatch(value):
-            raise InvalidValueError("{} is {}; it must be {}".format(label, _shorten(value), self.rule))
+            raise InvalidValueError(f"{label} is {_shorten(value)}; it must be {self.rule}")
         return value
 
 
@@ -100,9 +101,9 @@ class Integer(Kind):
 
     def check(self, label: str, value: Any) -> int:
         if type(value) is not int:
-            raise InvalidValueError("{} is {}; it must be a whole number".format(label, _shorten(value)))
+            raise InvalidValueError(f"{label} is {_shorten(value)}; it must be a whole number")
         if not self.low <= value <= self.high:
-            raise InvalidValueError("{} is {}; it must be in [{}, {}]".format(label, value, self.low, self.high))
+            raise InvalidValueError(f"{label} is {value}; it must be in [{self.low}, {self.high}]")
         return value
 
 
@@ -115,14 +116,14 @@ class Number(Kind):
 
     def check(self, label: str, value: Any) -> float:
         if type(value) not in (int, float):
-            raise InvalidValueError("{} is {}; it must be a number".format(label, _shorten(value)))
+            raise InvalidValueError(f"{label} is {_shorten(value)}; it must be a number")
         if not (math.isfinite(value) and self.low <= value <= self.high):
-            raise InvalidValueError("{} is {}; it must be in [{}, {}]".format(label, value, self.low, self.high))
+            raise InvalidValueError(f"{label} is {value}; it must be in [{self.low}, {self.high}]")
         return float(value)
 
-    def unpack(self, label: str, plain: Any, parts: List[bytes]) -> Any:
+    def unpack(self, label: str, plain: Any, parts: list[bytes]) -> Any:
         if type(plain) is not float:
-            raise ProtocolError("{} is {}; it must be a float64".format(label, _shorten(plain)))
+            raise ProtocolError(f"{label} is {_shorten(plain)}; it must be a float64")
         return plain
 
 
@@ -131,7 +132,7 @@ class Flag(Kind):
 
     def check(self, label: str, value: Any) -> bool:
         if type(value) is not bool:
-            raise InvalidValueError("{} is {}; it must be true or false".format(label, _shorten(value)))
+            raise InvalidValueError(f"{label} is {_shorten(value)}; it must be true or false")
         return value
 
 
@@ -142,19 +143,19 @@ class ListOf(Kind):
         self.item = item
         self.limit = limit
 
-    def check(self, label: str, value: Any) -> Tuple[Any, ...]:
+    def check(self, label: str, value: Any) -> tuple[Any, ...]:
         if not isinstance(value, (list, tuple)):
-            raise InvalidValueError("{} is {}; it must be a list".format(label, _shorten(value)))
+            raise InvalidValueError(f"{label} is {_shorten(value)}; it must be a list")
         if len(value) > self.limit:
-            raise InvalidValueError("{} has {} entries; at most {} are allowed".format(label, len(value), self.limit))
+            raise InvalidValueError(f"{label} has {len(value)} entries; at most {self.limit} are allowed")
         return tuple(self.item.check(label, entry) for entry in value)
 
-    def pack(self, value: Any, parts: List[bytes]) -> Any:
+    def pack(self, value: Any, parts: list[bytes]) -> Any:
         return [self.item.pack(entry, parts) for entry in value]
 
-    def unpack(self, label: str, plain: Any, parts: List[bytes]) -> Any:
+    def unpack(self, label: str, plain: Any, parts: list[bytes]) -> Any:
         if type(plain) is not list or len(plain) > self.limit:
-            raise ProtocolError("{} must be a list of at most {} entries".format(label, self.limit))
+            raise ProtocolError(f"{label} must be a list of at most {self.limit} entries")
         return tuple(self.item.unpack(label, entry, parts) for entry in plain)
 
 
@@ -166,13 +167,13 @@ class RecordOf(Kind):
 
     def check(self, label: str, value: Any) -> Any:
         if type(value) is not self.record:
-            raise InvalidValueError("{} is {}; it must be a {}".format(label, _shorten(value), self.record.__name__))
+            raise InvalidValueError(f"{label} is {_shorten(value)}; it must be a {self.record.__name__}")
         return value
 
-    def pack(self, value: Any, parts: List[bytes]) -> Any:
+    def pack(self, value: Any, parts: list[bytes]) -> Any:
         return pack_fields(value, parts)
 
-    def unpack(self, label: str, plain: Any, parts: List[bytes]) -> Any:
+    def unpack(self, label: str, plain: Any, parts: list[bytes]) -> Any:
         return unpack_fields(self.record, label, plain, parts)
 
 
@@ -183,15 +184,15 @@ class Frames(Kind):
         self.item = item
         self.limit = limit
 
-    def check(self, label: str, value: Any) -> Tuple[int, ...]:
+    def check(self, label: str, value: Any) -> tuple[int, ...]:
         if not isinstance(value, (list, tuple, set, frozenset, range)):
-            raise InvalidValueError("{} is {}; it must be frame numbers".format(label, _shorten(value)))
+            raise InvalidValueError(f"{label} is {_shorten(value)}; it must be frame numbers")
         if len(value) > self.limit:
-            raise InvalidValueError("{} has {} frames; at most {} are allowed".format(label, len(value), self.limit))
+            raise InvalidValueError(f"{label} has {len(value)} frames; at most {self.limit} are allowed")
         return tuple(sorted({self.item.check(label, frame) for frame in value}))
 
-    def pack(self, value: Any, parts: List[bytes]) -> Any:
-        ends: List[int] = []
+    def pack(self, value: Any, parts: list[bytes]) -> Any:
+        ends: list[int] = []
         for frame in value:
             if ends and ends[-1] == frame - 1:
                 ends[-1] = frame
@@ -199,15 +200,15 @@ class Frames(Kind):
                 ends += [frame, frame]
         return ends
 
-    def unpack(self, label: str, plain: Any, parts: List[bytes]) -> Any:
+    def unpack(self, label: str, plain: Any, parts: list[bytes]) -> Any:
         if type(plain) is not list or len(plain) % 2 or any(type(end) is not int for end in plain):
-            raise ProtocolError("{} must be first and last frames in pairs".format(label))
-        frames: List[int] = []
+            raise ProtocolError(f"{label} must be first and last frames in pairs")
+        frames: list[int] = []
         for first, last in zip(plain[::2], plain[1::2]):
             if last < first or (frames and first <= frames[-1] + 1):
-                raise ProtocolError("{} must be ascending ranges that do not touch".format(label))
+                raise ProtocolError(f"{label} must be ascending ranges that do not touch")
             if len(frames) + last - first + 1 > self.limit:
-                raise ProtocolError("{} has more than {} frames".format(label, self.limit))
+                raise ProtocolError(f"{label} has more than {self.limit} frames")
             frames.extend(range(first, last + 1))
         return tuple(frames)
 
@@ -220,16 +221,16 @@ class Payload(Kind):
 
     def check(self, label: str, value: Any) -> bytes:
         if type(value) is not bytes:
-            raise InvalidValueError("{} is {}; it must be bytes".format(label, _shorten(value)))
+            raise InvalidValueError(f"{label} is {_shorten(value)}; it must be bytes")
         if not 1 <= len(value) <= self.limit:
-            raise InvalidValueError("{} has {} bytes; it must have 1 to {}".format(label, len(value), self.limit))
+            raise InvalidValueError(f"{label} has {len(value)} bytes; it must have 1 to {self.limit}")
         return value
 
-    def pack(self, value: Any, parts: List[bytes]) -> Any:
+    def pack(self, value: Any, parts: list[bytes]) -> Any:
         parts.append(value)
         return len(value)
 
-    def unpack(self, label: str, plain: Any, parts: List[bytes]) -> Any:
+    def unpack(self, label: str, plain: Any, parts: list[bytes]) -> Any:
         return _take_part(label, plain, parts)
 
 
@@ -244,28 +245,26 @@ class Shapes(Kind):
         self.limit = limit
         self._entry = _ShapeHead
 
-    def check(self, label: str, value: Any) -> Tuple[Shape, ...]:
+    def check(self, label: str, value: Any) -> tuple[Shape, ...]:
         if not isinstance(value, (list, tuple)) or any(type(shape) is not Shape for shape in value):
-            raise InvalidValueError("{} must be a list of shapes".format(label))
+            raise InvalidValueError(f"{label} must be a list of shapes")
         size = sum(len(shape.points) for shape in value) * _POINT.size
         if size > self.limit:
             raise InvalidValueError(
-                "{} has {} control points; at most {} fit into one annotation: render it to an alpha instead".format(
-                    label, size // _POINT.size, self.limit // _POINT.size
-                )
+                f"{label} has {size // _POINT.size} control points; at most {self.limit // _POINT.size} fit into one annotation: render it to an alpha instead"
             )
         for shape in value:
             _ShapeHead.of(shape)
         return tuple(value)
 
-    def pack(self, value: Any, parts: List[bytes]) -> Any:
+    def pack(self, value: Any, parts: list[bytes]) -> Any:
         if value:
             parts.append(b"".join(_pack_point(point) for shape in value for point in shape.points))
         return [pack_fields(_ShapeHead.of(shape), parts) for shape in value]
 
-    def unpack(self, label: str, plain: Any, parts: List[bytes]) -> Any:
+    def unpack(self, label: str, plain: Any, parts: list[bytes]) -> Any:
         if type(plain) is not list:
-            raise ProtocolError("{} must be a list of shapes".format(label))
+            raise ProtocolError(f"{label} must be a list of shapes")
         if not plain:
             return ()
         heads = [unpack_fields(_ShapeHead, label, entry, parts) for entry in plain]
@@ -284,7 +283,7 @@ class _ShapeHead(Record):
     feather_falloff: float = dataclasses.field(metadata=kind(Number(0.0, 1e6)))
 
     @classmethod
-    def of(cls, shape: Shape) -> "_ShapeHead":
+    def of(cls, shape: Shape) -> _ShapeHead:
         return cls(
             name=shape.name,
             points=len(shape.points),
@@ -305,12 +304,12 @@ class _ShapeHead(Record):
         )
 
 
-def pack_fields(record: Any, parts: List[bytes]) -> Dict[str, Any]:
+def pack_fields(record: Any, parts: list[bytes]) -> dict[str, Any]:
     """Return a record's fields as a map, in their order of declaration; bulk bytes go to ``parts``."""
     return {field.name: kind_of(field).pack(getattr(record, field.name), parts) for field in dataclasses.fields(record)}
 
 
-def unpack_fields(record: Callable[..., Any], label: str, plain: Any, parts: List[bytes]) -> Any:
+def unpack_fields(record: Callable[..., Any], label: str, plain: Any, parts: list[bytes]) -> Any:
     """Make a record of a map that holds exactly its fields.
 
     Raises:
@@ -319,14 +318,11 @@ def unpack_fields(record: Callable[..., Any], label: str, plain: Any, parts: Lis
     fields = dataclasses.fields(record)  # type: ignore[arg-type]
     names = {field.name for field in fields}
     if type(plain) is not dict:
-        raise ProtocolError("{} must be a map".format(label))
+        raise ProtocolError(f"{label} must be a map")
     if set(plain) != names:
         wrong = ", ".join(sorted(_shorten(name) for name in set(plain) ^ names))
-        raise ProtocolError("{}: fields missing or unknown: {}".format(label, wrong[:200]))
-    values = {
-        field.name: kind_of(field).unpack("{}.{}".format(label, field.name), plain[field.name], parts)
-        for field in fields
-    }
+        raise ProtocolError(f"{label}: fields missing or unknown: {wrong[:200]}")
+    values = {field.name: kind_of(field).unpack(f"{label}.{field.name}", plain[field.name], parts) for field in fields}
     try:
         return record(**values)
     except ClientError as error:
@@ -338,7 +334,7 @@ def clip_text(text: str, limit: int) -> str:
     return text.encode("utf-8", "replace")[:limit].decode("utf-8", "ignore")
 
 
-def _take_part(label: str, size: Any, parts: List[bytes]) -> bytes:
+def _take_part(label: str, size: Any, parts: list[bytes]) -> bytes:
     part: Optional[bytes] = parts.pop(0) if parts else None
     if part is None or type(size) is not int or len(part) != size:
         raise ProtocolError("{} announces {} bytes, its part has {}".format(label, _shorten(size), len(part or b"")))
@@ -360,6 +356,6 @@ def _unpack_point(numbers: Sequence[float]) -> ControlPoint:
 
 def _shorten(value: Any) -> str:
     if isinstance(value, (dict, list, tuple, set)):
-        return "a {} of {} entries".format(type(value).__name__, len(value))
+        return f"a {type(value).__name__} of {len(value)} entries"
     text = repr(value)
     return text if len(text) <= 60 else text[:60] + "…"

@@ -8,7 +8,7 @@ A client sends ``Request``s; the daemon sends ``Reply``s, each to the request wi
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Dict, Tuple, Type, Union
+from typing import ClassVar, Union
 
 from rotomem_client.errors import InvalidValueError
 from rotomem_client.fields import (
@@ -116,7 +116,7 @@ class AnnotatedFrames(Record):
     """The frames on which one object is annotated."""
 
     object_name: str = field(metadata=kind(_OBJECT))
-    frames: Tuple[int, ...] = field(metadata=kind(_FRAMES))
+    frames: tuple[int, ...] = field(metadata=kind(_FRAMES))
 
 
 @dataclass(frozen=True)
@@ -171,13 +171,13 @@ class Hello(Request):
     protocol_max: int = field(metadata=kind(Integer(1, 65535)))
     client: str = field(metadata=kind(_SHORT))
     client_version: str = field(metadata=kind(_SHORT))
-    features: Tuple[str, ...] = field(default=(), metadata=kind(_FEATURES))
+    features: tuple[str, ...] = field(default=(), metadata=kind(_FEATURES))
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.protocol_max < self.protocol_min:
             raise InvalidValueError(
-                "Hello offers protocols {} to {}, an empty range".format(self.protocol_min, self.protocol_max)
+                f"Hello offers protocols {self.protocol_min} to {self.protocol_max}, an empty range"
             )
 
 
@@ -195,7 +195,7 @@ class OpenSession(Request):
     type_name: ClassVar[str] = "open_session"
     session_id: str = field(metadata=kind(_SESSION_ID))
     plate: Plate = field(metadata=kind(RecordOf(Plate)))
-    objects: Tuple[str, ...] = field(metadata=kind(ListOf(_OBJECT, 64)))
+    objects: tuple[str, ...] = field(metadata=kind(ListOf(_OBJECT, 64)))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -214,7 +214,7 @@ class OfferFrames(Request):
     type_name: ClassVar[str] = "offer_frames"
     session_id: str = field(metadata=kind(_SESSION_ID))
     role: str = field(metadata=kind(Choice("plate", "alpha")))
-    frames: Tuple[FrameOffer, ...] = field(metadata=kind(ListOf(RecordOf(FrameOffer), MAX_OFFERED_FRAMES)))
+    frames: tuple[FrameOffer, ...] = field(metadata=kind(ListOf(RecordOf(FrameOffer), MAX_OFFERED_FRAMES)))
 
 
 @dataclass(frozen=True)
@@ -225,7 +225,7 @@ class PutAnnotation(Request):
     session_id: str = field(metadata=kind(_SESSION_ID))
     frame: int = field(metadata=kind(_FRAME))
     object_name: str = field(metadata=kind(_OBJECT))
-    shapes: Tuple[Shape, ...] = field(default=(), metadata=kind(Shapes(MAX_PART_BYTES)))
+    shapes: tuple[Shape, ...] = field(default=(), metadata=kind(Shapes(MAX_PART_BYTES)))
     alpha_sha256: str = field(default="", metadata=kind(_SHA256_OR_NONE))
     absent: bool = field(default=False, metadata=kind(Flag()))
 
@@ -233,8 +233,8 @@ class PutAnnotation(Request):
         super().__post_init__()
         if bool(self.shapes) + bool(self.alpha_sha256) + self.absent != 1:
             raise InvalidValueError(
-                "the annotation of {!r} on frame {} must hold shapes, or an alpha, or be marked absent: draw a shape, "
-                "or say that the object is not in this frame".format(self.object_name, self.frame)
+                f"the annotation of {self.object_name!r} on frame {self.frame} must hold shapes, or an alpha, or be marked absent: draw a shape, "
+                "or say that the object is not in this frame"
             )
 
 
@@ -280,7 +280,7 @@ class ResumeJob(Request):
 
     type_name: ClassVar[str] = "resume_job"
     job_id: str = field(metadata=kind(_JOB_ID))
-    have: Tuple[int, ...] = field(default=(), metadata=kind(_FRAMES))
+    have: tuple[int, ...] = field(default=(), metadata=kind(_FRAMES))
 
 
 @dataclass(frozen=True)
@@ -345,11 +345,11 @@ class Welcome(Reply):
     protocol: int = field(metadata=kind(Integer(1, 65535)))
     server_version: str = field(metadata=kind(_SHORT))
     epoch: str = field(metadata=kind(_SHORT))
-    engines: Tuple[str, ...] = field(metadata=kind(ListOf(_ENGINE, 32)))
+    engines: tuple[str, ...] = field(metadata=kind(ListOf(_ENGINE, 32)))
     default_engine: str = field(metadata=kind(_ENGINE))
     device: str = field(metadata=kind(_DEVICE))
     limits: Limits = field(default=Limits(), metadata=kind(RecordOf(Limits)))
-    features: Tuple[str, ...] = field(default=(), metadata=kind(_FEATURES))
+    features: tuple[str, ...] = field(default=(), metadata=kind(_FEATURES))
 
 
 @dataclass(frozen=True)
@@ -377,12 +377,12 @@ class SessionState(Reply):
     type_name: ClassVar[str] = "session_state"
     session_id: str = field(metadata=kind(_SESSION_ID))
     revision: int = field(metadata=kind(_REVISION))
-    objects: Tuple[str, ...] = field(metadata=kind(ListOf(_OBJECT, 64)))
-    annotations: Tuple[AnnotatedFrames, ...] = field(metadata=kind(ListOf(RecordOf(AnnotatedFrames), 1024)))
+    objects: tuple[str, ...] = field(metadata=kind(ListOf(_OBJECT, 64)))
+    annotations: tuple[AnnotatedFrames, ...] = field(metadata=kind(ListOf(RecordOf(AnnotatedFrames), 1024)))
     plate_visible: bool = field(metadata=kind(Flag()))
-    plate_frames: Tuple[int, ...] = field(metadata=kind(_FRAMES))
+    plate_frames: tuple[int, ...] = field(metadata=kind(_FRAMES))
     matte_revision: int = field(metadata=kind(_REVISION))
-    mattes: Tuple[int, ...] = field(metadata=kind(_FRAMES))
+    mattes: tuple[int, ...] = field(metadata=kind(_FRAMES))
     matte_pattern: str = field(metadata=kind(_PATH))
 
 
@@ -391,8 +391,8 @@ class FramesWanted(Reply):
     """Which offered frames are there already (``have``), and which files to send, from which byte on."""
 
     type_name: ClassVar[str] = "frames_wanted"
-    have: Tuple[int, ...] = field(metadata=kind(_FRAMES))
-    send: Tuple[WantedFile, ...] = field(metadata=kind(ListOf(RecordOf(WantedFile), MAX_OFFERED_FRAMES)))
+    have: tuple[int, ...] = field(metadata=kind(_FRAMES))
+    send: tuple[WantedFile, ...] = field(metadata=kind(ListOf(RecordOf(WantedFile), MAX_OFFERED_FRAMES)))
 
 
 @dataclass(frozen=True)
@@ -485,11 +485,11 @@ class JobFinished(Event):
 
     type_name: ClassVar[str] = "job_finished"
     job_id: str = field(metadata=kind(_JOB_ID))
-    frames: Tuple[int, ...] = field(metadata=kind(_FRAMES))
+    frames: tuple[int, ...] = field(metadata=kind(_FRAMES))
     engine: str = field(metadata=kind(_ENGINE))
     weights_sha256: str = field(metadata=kind(_SHA256_OR_NONE))
     seconds: float = field(metadata=kind(Number(0.0, 1e9)))
-    warnings: Tuple[str, ...] = field(default=(), metadata=kind(ListOf(_SENTENCE, 16)))
+    warnings: tuple[str, ...] = field(default=(), metadata=kind(ListOf(_SENTENCE, 16)))
 
 
 @dataclass(frozen=True)
@@ -516,14 +516,14 @@ class MatteList(Reply):
     """One page of a revision's mattes; ``more`` says that a next page exists."""
 
     type_name: ClassVar[str] = "matte_list"
-    mattes: Tuple[MatteReady, ...] = field(metadata=kind(ListOf(RecordOf(MatteReady), MAX_LISTED_MATTES)))
+    mattes: tuple[MatteReady, ...] = field(metadata=kind(ListOf(RecordOf(MatteReady), MAX_LISTED_MATTES)))
     more: bool = field(metadata=kind(Flag()))
 
 
 JobEvent = Union[Progress, MatteReady, JobFinished, JobFailed, JobCancelled]
 FINAL_EVENTS = (JobFinished, JobFailed, JobCancelled)
 
-MESSAGE_TYPES: Dict[str, Type[Message]] = {
+MESSAGE_TYPES: dict[str, type[Message]] = {
     cls.type_name: cls
     for cls in (
         *(Hello, Ping, OpenSession, OfferFrames, PutAnnotation, RemoveAnnotation, Propagate, Cancel, ResumeJob),
@@ -541,4 +541,4 @@ def sentence(text: str) -> str:
 
 def _require_range(label: str, first: int, last: int) -> None:
     if last < first:
-        raise InvalidValueError("{}: the frame range {}-{} ends before it begins".format(label, first, last))
+        raise InvalidValueError(f"{label}: the frame range {first}-{last} ends before it begins")
