@@ -1,0 +1,303 @@
+"""One pass over a shot: frame after frame in, probabilities out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from rotomem.errors import AnnotationError, AnnotationSizeError, PlateSizeError
+from rotomem.vos.aggregate import aggregate
+from rotomem.vos.config import MemoryConfig
+from rotomem.vos.feature_cache import FeatureCache
+from rotomem.vos.memory_bank import MemoryBank
+from rotomem.vos.network import FrameFeatures, Network
+from rotomem.vos.padding import Padding
+from rotomem.vos.permanent_memory import PermanentEntry, PermanentMemory
+
+PHASES = ("encode_key", "memory_read", "decode", "encode_value")
+
+
+class InferenceCore:
+    """Steps through frames in whatever direction they are handed over.
+
+    Args:
+        network: in evaluation mode, on the device on which to run.
+        config: of the memories.
+        num_objects: K; :meth:`add_object` makes more.
+        permanent: share another pass's annotated frames; see :meth:`branch`.
+        features: keep encoded frames for later passes; without it none are kept.
+        autocast: run convolutions in this type. Similarity and sensory memory stay in float32.
+        time_device: wait for the device at each phase's end, so that ``timings_s`` is true on CUDA.
+
+    Attributes:
+        timings_s: seconds per phase of the last call: encode_key, memory_read, decode, encode_value.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        config: MemoryConfig | None = None,
+        num_objects: int = 1,
+        *,
+        permanent: PermanentMemory | None = None,
+        features: FeatureCache | None = None,
+        autocast: torch.dtype | None = None,
+        time_device: bool = False,
+    ) -> None:
+        self.network = network.eval()
+        self.config = config or MemoryConfig()
+        self.num_objects = num_objects
+        self.memory = MemoryBank(self.config, permanent or PermanentMemory(num_objects))
+        self.timings_s = dict.fromkeys(PHASES, 0.0)
+        self._features = features
+        self._autocast = autocast
+        self._time_device = time_device
+        self._device = next(network.parameters()).device
+        self._image_size: tuple[int, int] | None = None
+        self._hidden: Tensor | None = None
+        self._steps = 0
+        self._last_memorised = 0
+
+    def branch(self) -> InferenceCore:
+        """Return another pass over the same annotated frames, with temporary memory of its own."""
+        return InferenceCore(
+            self.network,
+            self.config,
+            self.num_objects,
+            permanent=self.memory.permanent,
+            features=self._features,
+            autocast=self._autocast,
+            time_device=self._time_device,
+        )
+
+    @torch.inference_mode()
+    def memorize(self, frame: int, image: Tensor, masks: Tensor, known: Sequence[bool] | None = None) -> None:
+        """Put an annotated frame into permanent memory, or replace it there.
+
+        Args:
+            image: (3, H, W), normalised.
+            masks: (K, H, W) in [0, 1].
+            known: for each object, whether ``masks`` says anything of it; all by default. An object never reads from
+                frames on which it is unknown.
+
+        Raises:
+            AnnotationError: masks of a wrong size, count or range.
+            PlateSizeError: an image of another size than the frames before.
+        """
+        self._reset_timings()
+        masks, known_objects = self._check_masks(frame, image, masks, known)
+        self._remember(frame, self._prepare(frame, image), masks, known_objects)
+
+    def forget(self, frame: int) -> None:
+        """Remove an annotated frame from permanent memory; raises ``AnnotationError`` if it is not there."""
+        if frame not in self.memory.permanent:
+            raise AnnotationError(
+                f"frame {frame} is not among the annotated frames {sorted(self.memory.permanent.frames)}; "
+                f"there is nothing to forget"
+            )
+        with torch.inference_mode():
+            self.memory.permanent.forget(frame)
+
+    @torch.inference_mode()
+    def step(
+        self,
+        frame: int,
+        image: Tensor,
+        masks: Tensor | None = None,
+        *,
+        known: Sequence[bool] | None = None,
+        last: bool = False,
+    ) -> Tensor:
+        """Return probabilities (K+1, H, W), background first, of the next frame of this pass.
+
+        Args:
+            image: (3, H, W), normalised.
+            masks: (K, H, W) in [0, 1] if the frame is annotated. They are the result, through the aggregation; they
+                enter permanent memory if they are not there yet or differ.
+            known: as in :meth:`memorize`; unknown objects are segmented.
+            last: the pass ends here, so that nothing need be memorised.
+
+        Raises:
+            AnnotationError: nothing is annotated yet, or bad masks.
+            PlateSizeError: an image of another size than the frames before.
+        """
+        self._reset_timings()
+        padded = self._prepare(frame, image)
+        if masks is not None:
+            masks, known_objects = self._check_masks(frame, image, masks, known)
+            probability = self._step_annotated(frame, padded, masks, known_objects, last)
+        else:
+            probability = self._step_propagated(frame, padded, last)
+        self._steps += 1
+        return self._padding.remove(probability)[0]
+
+    def add_object(self) -> int:
+        """Make room for one more object, in whatever state the memories are; returns its index."""
+        with torch.inference_mode():
+            self.memory.permanent.add_object()
+            self.memory.add_object()
+            if self._hidden is not None:
+                self._hidden = torch.cat([self._hidden, torch.zeros_like(self._hidden[:, :1])], dim=1)
+        self.num_objects += 1
+        return self.num_objects - 1
+
+    def clear_temporary(self) -> None:
+        """Begin another pass: forget all but the annotated frames."""
+        self.memory.clear_temporary()
+        self._hidden = None
+        self._steps = self._last_memorised = 0
+
+    @property
+    def _padding(self) -> Padding:
+        assert self._image_size is not None  # set by _prepare, before anything is padded
+        return Padding.to_stride(*self._image_size)
+
+    def _step_propagated(self, frame: int, image: Tensor, last: bool) -> Tensor:
+        memorise = not last and self._steps - self._last_memorised >= self.config.mem_every
+        features = self._encode_key(frame, image)
+        masks, hidden = self._segment(frame, features, range(self.num_objects), update_hidden=not memorise and not last)
+        probability = aggregate(masks)
+        if memorise:
+            readable = [self.memory.knows(index) for index in range(self.num_objects)]
+            value = self._encode_value(image, features, probability[:, 1:], readable)
+            with self._timed("encode_value"):
+                hidden = self._reinforce(value, hidden, readable)
+                self.memory.add(features, value, readable)
+            self._last_memorised = self._steps
+        self._hidden = hidden
+        return probability
+
+    def _step_annotated(
+        self, frame: int, image: Tensor, masks: Tensor, known: tuple[bool, ...], last: bool
+    ) -> Tensor:
+        permanent = self.memory.permanent
+        entry = permanent[frame] if frame in permanent else None
+        if entry is None or entry.known != known or not torch.equal(entry.masks, masks):
+            self._remember(frame, image, masks, known)
+        padded = self._padding.add(masks)[None]
+        hidden = self._hidden_state(image)
+        unknown = [index for index, flag in enumerate(known) if not flag]
+        if unknown:
+            features = self._encode_key(frame, image)
+            segmented, hidden = self._segment(frame, features, unknown, update_hidden=not last)
+            padded[:, unknown] = segmented[:, unknown]
+        if not last:
+            with self._timed("encode_value"):
+                self._hidden = self._reinforce(permanent.value_of(frame), hidden, known)
+            self._last_memorised = self._steps
+        return aggregate(padded)
+
+    def _segment(
+        self, frame: int, features: FrameFeatures, objects: Sequence[int], *, update_hidden: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Return masks (1, K, H, W) before aggregation and sensory memory; only ``objects`` are filled in and updated.
+
+        An object that no memory knows yet is nowhere.
+        """
+        hidden = self._hidden_state(features.key)
+        readable = [index for index in objects if self.memory.knows(index)]
+        height, width = (16 * size for size in features.key.shape[-2:])
+        masks = features.key.new_zeros(1, self.num_objects, height, width)
+        if not readable:
+            if len(self.memory.permanent) == 0:
+                raise AnnotationError(f"frame {frame} cannot be segmented: no frame is annotated; annotate one first")
+            return masks, hidden
+        with self._timed("memory_read"):
+            readout = self.memory.read(features, readable)
+        with self._timed("decode"), self._mixed_precision():
+            logits, updated = self.network.decode(features, readout, hidden[:, readable], update_hidden=update_hidden)
+            masks[:, readable] = logits.sigmoid()
+            hidden = hidden.clone()
+            hidden[:, readable] = updated
+        return masks, hidden
+
+    def _remember(self, frame: int, image: Tensor, masks: Tensor, known: tuple[bool, ...]) -> None:
+        features = self._encode_key(frame, image)
+        probability = aggregate(self._padding.add(masks)[None])
+        value = self._encode_value(image, features, probability[:, 1:], known)
+        self.memory.permanent.put(frame, PermanentEntry(masks.clone(), known), features, value)
+
+    def _encode_key(self, frame: int, image: Tensor) -> FrameFeatures:
+        with self._timed("encode_key"), self._mixed_precision():
+            features = self._features.find(frame, image) if self._features else None
+            if features is None:
+                features = self.network.encode_key(image)
+                if self._features is not None:
+                    self._features.keep(frame, image, features)
+            return features
+
+    def _encode_value(self, image: Tensor, features: FrameFeatures, masks: Tensor, objects: Sequence[bool]) -> Tensor:
+        """Return (1, K, Cv, h, w); zeros for an object whose flag in ``objects`` is False."""
+        with self._timed("encode_value"), self._mixed_precision():
+            chosen = [index for index, flag in enumerate(objects) if flag]
+            others = masks.sum(dim=1, keepdim=True) - masks
+            encoded = self.network.encode_value(image, features, masks[:, chosen], others[:, chosen])
+            if len(chosen) == self.num_objects:
+                return encoded
+            value = encoded.new_zeros(1, self.num_objects, *encoded.shape[2:])
+            value[:, chosen] = encoded
+            return value
+
+    def _reinforce(self, value: Tensor, hidden: Tensor, objects: Sequence[bool]) -> Tensor:
+        """Return sensory memory with the deep update of the objects whose flag is True."""
+        with self._mixed_precision():
+            updated = self.network.reinforce_hidden(value, hidden)
+        chosen = torch.tensor(objects, device=hidden.device)[None, :, None, None, None]
+        return torch.where(chosen, updated, hidden)
+
+    def _hidden_state(self, like: Tensor) -> Tensor:
+        """Return sensory memory, zeros at first."""
+        if self._hidden is None:
+            assert self._image_size is not None  # set by _prepare
+            height, width = self._padding.size_of(*self._image_size)
+            shape = (1, self.num_objects, self.network.config.hidden_dim, height // 16, width // 16)
+            self._hidden = torch.zeros(shape, device=like.device)
+        return self._hidden
+
+    def _prepare(self, frame: int, image: Tensor) -> Tensor:
+        """Return the image on the device, padded, (1, 3, H, W)."""
+        size = (image.shape[-2], image.shape[-1])
+        if image.ndim != 3 or image.shape[0] != 3:
+            raise PlateSizeError(f"frame {frame} has shape {tuple(image.shape)}; give 3 channels, height, width")
+        if self._image_size not in (None, size):
+            raise PlateSizeError(f"frame {frame} is {size} pixels high and wide, the frames before {self._image_size}")
+        self._image_size = size
+        return self._padding.add(image.to(self._device, torch.float32))[None]
+
+    def _check_masks(
+        self, frame: int, image: Tensor, masks: Tensor, known: Sequence[bool] | None
+    ) -> tuple[Tensor, tuple[bool, ...]]:
+        expected = (self.num_objects, *image.shape[-2:])
+        if tuple(masks.shape) != expected:
+            raise AnnotationSizeError(
+                f"the masks of frame {frame} have shape {tuple(masks.shape)}; {expected} is needed "
+                f"(objects, height, width of the image)"
+            )
+        flags = (True,) * self.num_objects if known is None else tuple(bool(flag) for flag in known)
+        if len(flags) != self.num_objects or not any(flags):
+            raise AnnotationError(f"frame {frame} must state for {self.num_objects} objects which are known, at least one")
+        masks = masks.to(self._device, torch.float32)
+        if not bool(((masks >= 0) & (masks <= 1)).all()):
+            raise AnnotationError(f"the masks of frame {frame} leave [0, 1] or hold NaN; scale or repair them first")
+        chosen = torch.tensor(flags, device=self._device)[:, None, None]
+        return masks * chosen, flags
+
+    def _reset_timings(self) -> None:
+        self.timings_s = dict.fromkeys(PHASES, 0.0)
+
+    def _mixed_precision(self) -> torch.autocast:
+        return torch.autocast(self._device.type, dtype=self._autocast, enabled=self._autocast is not None)
+
+    @contextmanager
+    def _timed(self, phase: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            if self._time_device and self._device.type == "cuda":
+                torch.cuda.synchronize(self._device)
+            self.timings_s[phase] += time.perf_counter() - start
