@@ -243,7 +243,6 @@ class Shapes(Kind):
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._entry = _ShapeHead
 
     def check(self, label: str, value: Any) -> tuple[Shape, ...]:
         if not isinstance(value, (list, tuple)) or any(type(shape) is not Shape for shape in value):
@@ -251,7 +250,8 @@ class Shapes(Kind):
         size = sum(len(shape.points) for shape in value) * _POINT.size
         if size > self.limit:
             raise InvalidValueError(
-                f"{label} has {size // _POINT.size} control points; at most {self.limit // _POINT.size} fit into one annotation: render it to an alpha instead"
+                f"{label} has {size // _POINT.size} control points; at most {self.limit // _POINT.size} fit into one "
+                "annotation: render it to an alpha instead"
             )
         for shape in value:
             _ShapeHead.of(shape)

@@ -233,8 +233,8 @@ class PutAnnotation(Request):
         super().__post_init__()
         if bool(self.shapes) + bool(self.alpha_sha256) + self.absent != 1:
             raise InvalidValueError(
-                f"the annotation of {self.object_name!r} on frame {self.frame} must hold shapes, or an alpha, or be marked absent: draw a shape, "
-                "or say that the object is not in this frame"
+                f"the annotation of {self.object_name!r} on frame {self.frame} must hold shapes, or an alpha, or be "
+                "marked absent: draw a shape, or say that the object is not in this frame"
             )
 
 
