@@ -1,0 +1,27 @@
+"""Every error that the plugin raises on purpose, as one tree.
+
+::
+
+    PluginError
+    ├── GraphError         a node, wire or knob is not what the button needs
+    ├── HandleLimitError   Nuke's non-commercial edition lets Python touch no further node
+    └── RenderCancelled    the artist cancelled a render that we asked for
+"""
+
+from __future__ import annotations
+
+
+class PluginError(Exception):
+    """One sentence for the artist: which node, knob or frame, what is wrong, what to do."""
+
+
+class GraphError(PluginError):
+    pass
+
+
+class HandleLimitError(PluginError):
+    pass
+
+
+class RenderCancelled(PluginError):  # noqa: N818 - a request of the artist, not a fault
+    pass

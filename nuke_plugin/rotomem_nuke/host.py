@@ -1,0 +1,197 @@
+"""The only importer of ``nuke``: the host application in plain functions, and the hand-off to its main thread.
+
+Nuke's API may be called on its main thread only. A worker thread passes a function to ``on_main`` (waits for its
+result) or ``later`` (does not). Everything else here must be called on the main thread.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Callable, Optional, TypeVar
+
+import nuke.rotopaint as rotopaint
+
+import nuke
+from rotomem_nuke.errors import HandleLimitError, PluginError, RenderCancelled
+
+T = TypeVar("T")
+Node = nuke.Node
+Knob = nuke.Knob
+Layer = rotopaint.Layer
+Shape = rotopaint.Shape
+Stroke = rotopaint.Stroke
+OPEN_FLAG = rotopaint.FlagType.eOpenFlag
+DETACHED = (ValueError, RuntimeError)
+"""What a handle of a deleted node raises ("A PythonObject is not attached to a node")."""
+
+
+def gui() -> bool:
+    return bool(nuke.GUI)
+
+
+def on_main(function: Callable[[], T]) -> T:
+    """Run ``function`` on the main thread, wait, and return its result or raise what it raised."""
+    if not gui() or threading.current_thread() is threading.main_thread():
+        # Foundry: executeInMainThreadWithResult from the main thread hangs Nuke; without a GUI nothing serves it.
+        return function()
+    outcome: list[Any] = []
+    failure: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            outcome.append(function())
+        except BaseException as error:  # handed to the waiting thread, which raises it
+            failure.append(error)
+
+    nuke.executeInMainThreadWithResult(call)
+    if failure:
+        raise failure[0]
+    if not outcome:
+        raise PluginError("Nuke did not run a request on its main thread; it may be closing")
+    return outcome[0]  # type: ignore[no-any-return]
+
+
+def later(function: Callable[[], object]) -> None:
+    """Run ``function`` on the main thread soon; the caller does not wait."""
+    if not gui() or threading.current_thread() is threading.main_thread():
+        function()
+    else:
+        nuke.executeInMainThread(function)
+
+
+class ProgressBar:
+    """Nuke's progress window; without a GUI only the log speaks. Usable from any thread.
+
+    Args:
+        title: the window's title; Nuke 17.1 adds further arguments, so nothing else is passed.
+    """
+
+    def __init__(self, title: str) -> None:
+        self._task: Optional[nuke.ProgressTask] = nuke.ProgressTask(title) if gui() else None
+
+    def show(self, percent: int, message: str) -> None:
+        if self._task is not None:
+            self._task.setProgress(max(0, min(100, percent)))
+            self._task.setMessage(message)
+
+    @property
+    def cancelled(self) -> bool:
+        return self._task is not None and bool(self._task.isCancelled())
+
+    def close(self) -> None:
+        self._task = None  # Nuke closes the window once the task is collected
+
+
+def this_node() -> Node:
+    return nuke.thisNode()
+
+
+def this_knob() -> Optional[Knob]:
+    return nuke.thisKnob()
+
+
+def required(node: Optional[Node], what: str) -> Node:
+    """Return ``node``, or say why it is not there.
+
+    Raises:
+        HandleLimitError: the non-commercial edition returns None after ten Python handles in a session.
+    """
+    if node is not None:
+        return node
+    if nuke.env.get("nc") or nuke.env.get("indie"):
+        raise HandleLimitError(
+            f"this edition of Nuke lets Python touch ten nodes per session and the limit is reached at {what}; "
+            "save, close and reopen the script, then try again"
+        )
+    raise PluginError(f"Nuke does not give access to {what}")
+
+
+def limits_handles() -> bool:
+    """Tell whether this edition counts every node that Python touches."""
+    return bool(nuke.env.get("nc") or nuke.env.get("indie"))
+
+
+def show_message(sentence: str) -> None:
+    """Open a message window; for a button that was just pressed, never in batch."""
+    if gui():
+        nuke.message(sentence)
+
+
+def value(expression: str, default: str = "") -> str:
+    """Return a knob's value as text by name, such as ``root.name``; costs no node handle."""
+    try:
+        return str(nuke.value(expression, default))
+    except (NameError, RuntimeError):
+        return default
+
+
+def parent_of(node: Node) -> Node:
+    """Return the Group that ``node`` lies in; the root for a top-level node."""
+    parent, _, _ = node.fullName().rpartition(".")
+    return required(nuke.toNode(parent), parent) if parent else nuke.root()
+
+
+def create(class_name: str, **knobs: Any) -> Node:
+    """Create a node without selecting it or opening its panel."""
+    return required(getattr(nuke.nodes, class_name)(**knobs), f"a new {class_name}")
+
+
+def delete(node: Node) -> None:
+    nuke.delete(node)
+
+
+@contextmanager
+def unrecorded() -> Iterator[None]:
+    """Keep temporary nodes and knob changes out of the artist's undo history."""
+    nuke.Undo.disable()
+    try:
+        yield
+    finally:
+        nuke.Undo.enable()
+
+
+@contextmanager
+def full_resolution() -> Iterator[None]:
+    """Render at full size although the artist looks at proxies."""
+    proxy = nuke.root()["proxy"]
+    before = proxy.value()
+    proxy.setValue(False)
+    try:
+        yield
+    finally:
+        proxy.setValue(before)
+
+
+def render(node: Node, first: int, last: int) -> None:
+    """Execute a Write for ``first`` to ``last`` in the script's first view.
+
+    Raises:
+        RenderCancelled: the artist pressed cancel or ^C.
+        PluginError: Nuke's own sentence.
+    """
+    try:
+        nuke.execute(node, first, last, 1, views()[:1])
+    except RuntimeError as error:
+        if "cancel" in str(error).lower():
+            raise RenderCancelled(f"cancelled while rendering frame {first} to {last}") from error
+        raise PluginError(f"Nuke could not render frames {first} to {last}: {error}") from error
+
+
+def views() -> Sequence[str]:
+    return list(nuke.views())
+
+
+def add_plugin_path(folder: str) -> None:
+    if folder not in nuke.pluginPath():
+        nuke.pluginAddPath(folder)
+
+
+def add_autolabel(label: Callable[[], Optional[str]]) -> None:
+    nuke.addAutolabel(label, nodeClass="Group")
+
+
+def add_node_command(menu: str, node_class: str) -> None:
+    """Add ``menu`` to the node toolbar, with one command that creates ``node_class``."""
+    nuke.menu("Nodes").addMenu(menu).addCommand(node_class, f"nuke.createNode({node_class!r})")

@@ -1,0 +1,148 @@
+"""The plate: files that the daemon can read itself (direct path), or frames rendered to EXR here (extract path)."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable
+
+from rotomem_nuke import host
+from rotomem_nuke.errors import GraphError
+from rotomem_nuke.temporary import render_node
+
+CHUNK_FRAMES = 8
+IMAGE_SUFFIXES = (".exr", ".dpx", ".cin", ".tif", ".tiff", ".png", ".jpg", ".jpeg", ".tga", ".hdr", ".bmp")
+
+
+@dataclass(frozen=True)
+class Format:
+    """The plate's display window.
+
+    Args:
+        width: pixels.
+        height: pixels.
+        pixel_aspect: width over height of one pixel.
+    """
+
+    width: int
+    height: int
+    pixel_aspect: float
+
+
+@dataclass(frozen=True)
+class PlateSource:
+    """The plate as the daemon will get it.
+
+    Args:
+        pattern: of files on disk; empty on the extract path.
+        first: first frame, inclusive.
+        last: last frame, inclusive.
+        colourspace: an OCIO name, or ``auto`` for the daemon to tell from the files.
+        extracted_because: why files cannot be sent as they are; empty on the direct path.
+    """
+
+    first: int
+    last: int
+    format: Format
+    colourspace: str
+    pattern: str = ""
+    extracted_because: str = ""
+
+
+def format_of(node: host.Node) -> Format:
+    size = node.format()
+    return Format(width=int(size.width()), height=int(size.height()), pixel_aspect=float(size.pixelAspect()))
+
+
+def find_plate(node: host.Node, input_colour: str) -> PlateSource:
+    """Decide how the plate travels.
+
+    Args:
+        node: what is wired into the plate input.
+        input_colour: ``auto`` or a colourspace's name, from the knob.
+
+    Raises:
+        GraphError: nothing is wired above a Dot.
+    """
+    source = upstream_of(node)
+    size = format_of(node)
+    reason = why_not_direct(source)
+    if reason:
+        return PlateSource(
+            first=int(node.firstFrame()),
+            last=int(node.lastFrame()),
+            format=size,
+            colourspace=working_space() if input_colour == "auto" else input_colour,
+            extracted_because=reason,
+        )
+    return PlateSource(
+        first=int(source["first"].value()),
+        last=int(source["last"].value()),
+        format=size,
+        colourspace=read_colourspace(source) if input_colour == "auto" else input_colour,
+        pattern=str(source["file"].getEvaluatedValue() or ""),
+    )
+
+
+def upstream_of(node: host.Node) -> host.Node:
+    """Follow input 0 through Dots and NoOps, which change no pixel."""
+    while node.Class() in ("Dot", "NoOp"):
+        above = node.input(0)
+        if above is None:
+            raise GraphError(f"{node.fullName()} leads to no image; wire the plate into it")
+        node = above
+    return node
+
+
+def why_not_direct(source: host.Node) -> str:
+    """Return why ``source``'s files would not be the pixels that the artist sees; empty if they are."""
+    name = source.fullName()
+    if source.Class() != "Read":
+        return f"{name} is a {source.Class()}, not a Read"
+    if source["disable"].value():
+        return f"{name} is disabled"
+    pattern = str(source["file"].getEvaluatedValue() or "")
+    if not pattern.lower().endswith(IMAGE_SUFFIXES):
+        return f"{name} reads a movie or a format that only Nuke decodes"
+    if re.search(r"%[vV]", pattern):
+        return f"{name} has one file per view"
+    if str(source["frame"].value()).strip():
+        return f"{name} shifts or retimes its frames"
+    return ""
+
+
+def read_colourspace(read: host.Node) -> str:
+    """Return what a Read's colourspace knob shows, such as ``sRGB`` or ``default (linear)``; the daemon knows both."""
+    if read["raw"].value():
+        return working_space()
+    text = str(read["colorspace"].value()).strip()
+    return "auto" if text in ("", "default") else text
+
+
+def working_space() -> str:
+    """Return the script's working space: what rendered and raw pixels are in."""
+    return host.value("root.workingSpaceLUT").strip() or "linear"
+
+
+def frame_chunks(first: int, last: int) -> Iterator[tuple[int, int]]:
+    """Cut a range so that a render can be cancelled and frames leave while others are made.
+
+    The non-commercial edition counts every temporary node for good, so there it is one chunk.
+    """
+    step = last - first + 1 if host.limits_handles() else CHUNK_FRAMES
+    for start in range(first, last + 1, step):
+        yield start, min(start + step - 1, last)
+
+
+def extractor(node: host.Node, folder: Path) -> Callable[[int, int], dict[int, Path]]:
+    """Return a function (first, last) -> files that renders the plate; it must be called on the main thread."""
+    pattern = folder / "plate.%04d.exr"
+
+    def extract(first: int, last: int) -> dict[int, Path]:
+        render_node(node, pattern, first, last, channels="rgb")
+        return {frame: Path(os.fspath(pattern) % frame) for frame in range(first, last + 1)}
+
+    return extract

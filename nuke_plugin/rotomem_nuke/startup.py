@@ -1,0 +1,71 @@
+"""What ``init.py`` and ``menu.py`` call: find the wheels and the gizmo, register the label, add the menu."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from pathlib import Path
+
+from rotomem_nuke import host
+
+log = logging.getLogger("rotomem_nuke")
+
+PLUGIN_FOLDER = Path(__file__).resolve().parent.parent
+
+
+def start() -> None:
+    """Prepare a Nuke session, with or without a window; a missing wheel costs one line, never the start-up."""
+    if not host.gui() and not log.handlers:
+        _log_to_terminal()
+    _append_vendor_folder()
+    for folder in (PLUGIN_FOLDER / "gizmos", PLUGIN_FOLDER.parent / "gizmos"):
+        if (folder / "Rotomem.gizmo").is_file():
+            host.add_plugin_path(folder.as_posix())
+            break
+    else:
+        log.error("Rotomem.gizmo is in neither %s/gizmos nor beside it; reinstall the plugin", PLUGIN_FOLDER)
+    from rotomem_nuke import callbacks
+
+    host.add_autolabel(callbacks.autolabel)
+    missing = missing_wheels()
+    if missing:
+        log.error(
+            "Rotomem cannot reach a daemon in this session: Python lacks %s; install the plugin's wheels into %s",
+            " and ".join(missing),
+            vendor_folder(),
+        )
+
+
+def add_menu() -> None:
+    host.add_node_command("Rotomem", "Rotomem")
+
+
+def vendor_folder() -> Path:
+    """Return this platform's and Python's folder of wheels, such as ``vendor/linux-cp311``."""
+    system = {"win32": "windows", "darwin": "macos"}.get(sys.platform, "linux")
+    return PLUGIN_FOLDER / "vendor" / "{}-cp{}{}".format(system, *sys.version_info[:2])
+
+
+def missing_wheels() -> list[str]:
+    missing = []
+    for package in ("msgpack", "zmq"):
+        try:
+            importlib.import_module(package)
+        except ImportError:
+            missing.append(package)
+    return missing
+
+
+def _append_vendor_folder() -> None:
+    # Appended, not inserted: a studio's own pyzmq and msgpack win over ours.
+    folder = str(vendor_folder())
+    if folder not in sys.path:
+        sys.path.append(folder)
+
+
+def _log_to_terminal() -> None:
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)

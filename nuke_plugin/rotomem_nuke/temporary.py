@@ -1,0 +1,41 @@
+"""Rendering a node to EXR through temporary nodes that leave no trace in the artist's script."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rotomem_nuke import host
+
+
+def render_node(source: host.Node, pattern: Path, first: int, last: int, *, channels: str) -> None:
+    """Write ``source``'s pixels, cropped to its format, as raw half-float ZIP EXR. Main thread only.
+
+    The nodes live for this one call: a save, an undo or a cancel can never meet them.
+
+    Args:
+        pattern: ``/tmp/a/plate.%04d.exr``; its folder exists.
+        channels: ``rgb`` or ``alpha``.
+
+    Raises:
+        RenderCancelled: the artist cancelled.
+        PluginError: Nuke could not render.
+    """
+    size = source.format()
+    with host.unrecorded(), host.parent_of(source):
+        crop = host.create("Crop", inputs=[source])
+        try:
+            crop["box"].setValue([0, 0, size.width(), size.height()])
+            write = host.create("Write", inputs=[crop])
+            try:
+                write["file"].setValue(pattern.as_posix())
+                write["file_type"].setValue("exr")  # the EXR knobs below exist from here on
+                write["channels"].setValue(channels)
+                write["raw"].setValue(True)
+                write["datatype"].setValue("16 bit half")
+                write["compression"].setValue("Zip (1 scanline)")
+                with host.full_resolution():
+                    host.render(write, first, last)
+            finally:
+                host.delete(write)
+        finally:
+            host.delete(crop)
