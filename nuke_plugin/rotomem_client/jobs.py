@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Optional, Union
+from typing import Optional
 
 from rotomem_client.errors import JobFailedError
 from rotomem_client.exchange import Exchange
@@ -22,12 +22,12 @@ class Job:
         self.id = job_id
         self.revision = revision
         self._exchange = exchange
-        self._done = False
+        self._final: Optional[JobEvent] = None
 
     @property
     def done(self) -> bool:
         """``events`` has yielded a final event."""
-        return self._done
+        return self._final is not None
 
     def events(self, timeout_s: Optional[float] = None) -> Iterator[JobEvent]:
         """Yield events until a final one (``JobFinished``, ``JobFailed``, ``JobCancelled``), across reconnects.
@@ -39,12 +39,12 @@ class Job:
             DaemonUnreachableError: the daemon was silent for longer than the client's ``timeout_s``. The job may
                 live on: call again to wait for it.
         """
-        while not self._done:
+        while self._final is None:
             event = self._exchange.next_event(self.id, timeout_s)
             if event is None:
                 return
             if isinstance(event, FINAL_EVENTS):
-                self._done = True
+                self._final = event
                 self._exchange.unfollow(self.id)
             yield event
 
@@ -52,15 +52,17 @@ class Job:
         """Ask to stop after the frame in work; a final event follows, and the mattes made so far are kept."""
         self._exchange.call(Cancel(self.id))
 
-    def wait(self) -> Union[JobFinished, JobCancelled]:
-        """Read events until the final one and return it.
+    def wait(self) -> JobFinished:
+        """Read the remaining events and return the final one; also after ``events`` has yielded it.
 
         Raises:
-            JobFailedError: with the daemon's code and sentence.
+            JobFailedError: with the daemon's code and sentence; code ``CANCELLED`` if it was cancelled.
         """
-        for event in self.events():
-            if isinstance(event, JobFailed):
-                raise JobFailedError(event.code, event.message)
-            if isinstance(event, (JobFinished, JobCancelled)):
-                return event
-        raise JobFailedError("ENDED", f"job {self.id} has ended and its events were read before")
+        for _ in self.events():
+            pass
+        if isinstance(self._final, JobFailed):
+            raise JobFailedError(self._final.code, self._final.message)
+        if isinstance(self._final, JobCancelled):
+            raise JobFailedError("CANCELLED", f"cancelled after {self._final.done} frames; their mattes are kept")
+        assert isinstance(self._final, JobFinished)
+        return self._final

@@ -1,0 +1,304 @@
+"""The daemon's store: plain files that a TD can look at, and one index that says what they are.
+
+::
+
+    <store>/lock                                   the process id of the daemon that owns it
+    <store>/index.sqlite                           sessions, annotations, jobs, and what the files below are
+    <store>/blobs/ab/ab12….exr                     streamed frames and alphas, named by their SHA-256
+    <store>/incoming/ab12….part                    uploads that are not complete; the next one goes on from there
+    <store>/sessions/<id>/mattes/r7/matte.1001.exr
+
+Everything is acknowledged only after: write beside, sync, rename, sync the folder, commit. So whatever was
+acknowledged survives a kill at any moment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from rotomem.daemon.index import AnnotationRow, BlobRow, Index, MatteRow, SessionRow
+from rotomem.daemon.lock import StoreLock
+from rotomem.daemon.refusals import DamagedUploadError, MatteGoneError, UnknownSessionError, UploadError
+from rotomem.errors import AnnotationError, AnnotationRangeError, DiskFullError, StoreError
+from rotomem_client.errors import ProtocolError, TransferError
+from rotomem_client.messages import Chunk, FrameOffer, OfferFrames, OpenSession, PutAnnotation, RemoveAnnotation
+from rotomem_client.transfer import FileReceiver
+
+log = logging.getLogger(__name__)
+
+_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+
+RESERVED_BYTES = 64 * 1024 * 1024
+"""Uploads are refused that would leave less on the disk, so that mattes and the index can still be written."""
+
+
+class Store:
+    """Sessions, annotations, frames and mattes on disk. One thread uses it at a time.
+
+    Args:
+        root: made if it is not there; a local disk (SQLite's WAL does not work over NFS).
+
+    Raises:
+        StoreError: the folder cannot be written, or another daemon has it.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self._incoming = self.root / "incoming"
+        self._receivers: dict[str, FileReceiver] = {}
+        try:
+            for folder in (self.root / "blobs", self._incoming, self.root / "sessions"):
+                folder.mkdir(parents=True, exist_ok=True)
+            self._lock = StoreLock(self.root / "lock")
+        except OSError as error:
+            raise StoreError(f"the store {root} cannot be written: {error.strerror}; choose another folder") from error
+        try:
+            self.index = Index(self.root / "index.sqlite")
+            self._sweep()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def close(self) -> None:
+        """Release everything; what is on disk stays as it is."""
+        for sha256 in tuple(self._receivers):
+            self.pause_upload(sha256)
+        self.index.close()
+        self._lock.release()
+
+    def _sweep(self) -> None:
+        """Forget rows whose file is gone, and remove what a killed writer left under a temporary name."""
+        with self.index.transaction():
+            for blob in self.index.blobs():
+                if _size(self.blob_path(blob)) != blob.size:
+                    log.warning("frame file %s is gone or cut; it will be asked for again", self.blob_path(blob))
+                    self.index.drop_blob(blob.sha256)
+            for matte in self.index.all_mattes():
+                if _size(Path(matte.path)) != matte.size:
+                    log.warning("matte %s is gone or cut; propagate frame %d again", matte.path, matte.frame)
+                    self.index.drop_matte(matte)
+        for left in (self.root / "sessions").glob("*/mattes/r*/*"):
+            if left.name.startswith(".") or left.suffix in (".tmp", ".part"):
+                left.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        with self.index.transaction():
+            yield
+
+    # --- sessions and annotations -------------------------------------------------------------------------------------
+
+    def session(self, session_id: str) -> SessionRow:
+        """Return a session; raises ``UnknownSessionError``."""
+        session = self.index.session(session_id)
+        if session is None:
+            raise UnknownSessionError(f"there is no session {session_id!r} in this store; open it first")
+        return session
+
+    def open_session(self, request: OpenSession) -> SessionRow:
+        """Make a session, or give an existing one this plate and these objects.
+
+        What changes the mattes (another plate, other objects) makes a new revision; another frame range does not.
+        """
+        with self.transaction():
+            found = self.index.session(request.session_id)
+            if found is None:
+                self.index.put_session(SessionRow(request.session_id, request.plate, request.objects, 0))
+            elif (found.plate, found.objects) != (request.plate, request.objects):
+                range_only = replace(found.plate, first=request.plate.first, last=request.plate.last) == request.plate
+                same_mattes = range_only and found.objects == request.objects
+                revision = found.revision if same_mattes else found.revision + 1
+                self.index.put_session(SessionRow(request.session_id, request.plate, request.objects, revision))
+        return self.session(request.session_id)
+
+    def put_annotation(self, request: PutAnnotation) -> int:
+        """Store an annotation; return the session's revision, which stays if nothing changed.
+
+        Raises:
+            AnnotationRangeError: the plate has no such frame.
+            AnnotationError: the session has no such object, or the alpha was not uploaded.
+        """
+        session = self._require_annotatable(request)
+        kind = "absent" if request.absent else "alpha" if request.alpha_sha256 else "shapes"
+        if kind == "alpha" and self.index.blob(request.alpha_sha256) is None:
+            raise AnnotationError(
+                f"the alpha of {request.object_name!r} on frame {request.frame} was not uploaded; put it again"
+            )
+        row = AnnotationRow(request.frame, request.object_name, kind, request.shapes, request.alpha_sha256)
+        with self.transaction():
+            if self.index.annotation(session.id, request.frame, request.object_name) == row:
+                return session.revision
+            return self.index.add_annotation(session.id, row)
+
+    def remove_annotation(self, request: RemoveAnnotation) -> int:
+        """Forget an annotation; return the session's revision, which stays if there was none."""
+        session = self.session(request.session_id)
+        with self.transaction():
+            if self.index.annotation(session.id, request.frame, request.object_name) is None:
+                return session.revision
+            return self.index.add_annotation(session.id, AnnotationRow(request.frame, request.object_name, "removed"))
+
+    def _require_annotatable(self, request: PutAnnotation) -> SessionRow:
+        session = self.session(request.session_id)
+        if not session.plate.first <= request.frame <= session.plate.last:
+            raise AnnotationRangeError(
+                f"frame {request.frame} is annotated but the plate has frames {session.plate.first}-"
+                f"{session.plate.last}; annotate a frame of the plate, or extend the plate's range"
+            )
+        if request.object_name not in session.objects:
+            raise AnnotationError(
+                f"frame {request.frame} annotates {request.object_name!r}, which is not among the session's objects "
+                f"{', '.join(session.objects)}; add it to the objects first"
+            )
+        return session
+
+    # --- uploads ------------------------------------------------------------------------------------------------------
+
+    def blob_path(self, blob: BlobRow) -> Path:
+        return self.root / "blobs" / blob.sha256[:2] / (blob.sha256 + blob.suffix)
+
+    def bind_frames(self, request: OfferFrames) -> None:
+        """Note which content each plate frame has. Other content than before makes a new revision."""
+        session = self.session(request.session_id)
+        with self.transaction():
+            known = self.index.frame_hashes(session.id)
+            changed = False
+            for offer in request.frames:
+                if known.get(offer.frame) != offer.sha256:
+                    changed = changed or offer.frame in known
+                    self.index.put_frame(session.id, offer.frame, offer.sha256)
+            if changed:
+                self.index.bump_revision(session.id)
+
+    def upload_offset(self, offer: FrameOffer) -> int:
+        """Return from which byte a file is wanted; its size when it is complete here."""
+        if self.index.blob(offer.sha256) is not None:
+            return offer.size
+        if offer.sha256 in self._receivers:
+            return self._receivers[offer.sha256].offset
+        offset = _size(self._part(offer.sha256)) or 0
+        if offset < offer.size:
+            return offset
+        # All bytes had arrived when the daemon was killed, or they are not what they should be.
+        try:
+            self._finish(self._receiver(offer), offer)
+        except DamagedUploadError:
+            return 0
+        return offer.size if self.index.blob(offer.sha256) is not None else 0
+
+    def require_space(self, size: int) -> None:
+        """Raises ``DiskFullError`` if ``size`` more bytes would fill the disk."""
+        free = shutil.disk_usage(self.root).free
+        if size + RESERVED_BYTES > free:
+            raise DiskFullError(
+                f"the daemon's disk is full: {size >> 20} MiB of frames do not fit into the {free >> 20} MiB that are "
+                f"free at {self.root}; free some space and propagate again"
+            )
+
+    def write_chunk(self, chunk: Chunk, offer: FrameOffer) -> bool:
+        """Write a chunk of an offered file; return whether the file is now complete, verified and on disk.
+
+        Raises:
+            UploadError: the chunk leaves a gap, or goes beyond the file.
+            DamagedUploadError: the file is complete but its SHA-256 is another.
+            DiskFullError, StoreError: from the file system.
+        """
+        if self.index.blob(chunk.sha256) is not None:
+            return True
+        receiver = self._receiver(offer)
+        try:
+            receiver.write(chunk)
+        except ProtocolError as error:
+            raise UploadError(str(error)) from error
+        except OSError as error:
+            self.pause_upload(chunk.sha256)
+            raise store_error(error, self.root) from error
+        return self._finish(receiver, offer)
+
+    def pause_upload(self, sha256: str) -> None:
+        """Close an upload's file; what arrived stays for the next one."""
+        receiver = self._receivers.pop(sha256, None)
+        if receiver is not None:
+            receiver.close()
+
+    def _receiver(self, offer: FrameOffer) -> FileReceiver:
+        receiver = self._receivers.get(offer.sha256)
+        if receiver is None:
+            destination = self.blob_path(BlobRow(offer.sha256, offer.size, offer.suffix))
+            try:
+                destination.parent.mkdir(exist_ok=True)
+                receiver = FileReceiver(self._part(offer.sha256), destination, offer.sha256, offer.size)
+            except OSError as error:
+                raise store_error(error, self.root) from error
+            self._receivers[offer.sha256] = receiver
+        return receiver
+
+    def _finish(self, receiver: FileReceiver, offer: FrameOffer) -> bool:
+        if not receiver.done:
+            return False
+        self._receivers.pop(offer.sha256, None)
+        try:
+            receiver.finish()
+        except TransferError as error:
+            raise DamagedUploadError(str(error)) from error
+        except OSError as error:
+            receiver.close()
+            raise store_error(error, self.root) from error
+        with self.transaction():
+            self.index.put_blob(BlobRow(offer.sha256, offer.size, offer.suffix))
+        return True
+
+    def _part(self, sha256: str) -> Path:
+        return self._incoming / f"{sha256}.part"
+
+    # --- mattes -------------------------------------------------------------------------------------------------------
+
+    def matte_pattern(self, session_id: str, revision: int) -> str:
+        """Return where mattes of a revision lie, for the worker to write and for others on this machine to read."""
+        return str(self.root / "sessions" / session_id / "mattes" / f"r{revision}" / "matte.%04d.exr")
+
+    def matte(self, session_id: str, revision: int, frame: int, sha256: str) -> MatteRow:
+        """Return one matte; raises ``MatteGoneError`` if it is not there, or is another than ``sha256``."""
+        self.session(session_id)
+        matte = self.index.matte(session_id, revision, frame)
+        if matte is None or _size(Path(matte.path)) != matte.size:
+            raise MatteGoneError(f"there is no matte of frame {frame} in revision {revision}; propagate it again")
+        if matte.sha256 != sha256:
+            raise MatteGoneError(
+                f"the matte of frame {frame} in revision {revision} was made anew meanwhile; list the mattes again"
+            )
+        return matte
+
+    def plate_files(self, session_id: str) -> dict[int, Path]:
+        """Return the streamed frames that are complete."""
+        return {frame: self.blob_path(blob) for frame, blob in self.index.frame_blobs(session_id).items()}
+
+    def alpha_path(self, sha256: str) -> Path:
+        """Return an uploaded alpha's file; raises ``AnnotationError`` if it is gone."""
+        blob = self.index.blob(sha256)
+        if blob is None:
+            raise AnnotationError("the alpha of an annotation is gone from the store; put the annotation again")
+        return self.blob_path(blob)
+
+
+def store_error(error: OSError, root: Path) -> StoreError | DiskFullError:
+    """Say what the file system refused, as an error that travels."""
+    if error.errno in _FULL:
+        return DiskFullError(f"the daemon's disk is full ({root}): free some space and try again; what arrived is kept")
+    return StoreError(f"the store {root} cannot be written: {error.strerror}; look at its disk and permissions")
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        log.warning("%s cannot be looked at: %s", path, error)
+        return None

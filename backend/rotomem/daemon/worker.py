@@ -1,0 +1,183 @@
+"""The process that computes: it takes one job after the other from a pipe and tells what becomes of it.
+
+A crash in here (torch, a driver, too little memory) takes neither the store nor the sockets along. When the daemon is
+gone, however it went, the pipe ends and so does this process.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import queue
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+from rotomem.errors import CancelledError, RotomemError, SettingError
+from rotomem.session.shot import MatteWritten, Progress, PropagationSummary, PropagationTask
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunJob:
+    """Into the worker."""
+
+    job_id: str
+    task: PropagationTask
+
+
+@dataclass(frozen=True)
+class StopJob:
+    """Into the worker: stop this job between two frames."""
+
+    job_id: str
+
+
+@dataclass(frozen=True)
+class JobStarted:
+    job_id: str
+
+
+@dataclass(frozen=True)
+class JobProgressed:
+    job_id: str
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class JobWrote:
+    """A matte is complete on disk."""
+
+    job_id: str
+    matte: MatteWritten
+
+
+@dataclass(frozen=True)
+class JobEnded:
+    job_id: str
+    summary: PropagationSummary
+
+
+@dataclass(frozen=True)
+class JobStopped:
+    """The job was cancelled after ``done`` frames."""
+
+    job_id: str
+    done: int
+
+
+@dataclass(frozen=True)
+class JobBroke:
+    """The job failed; ``code`` and ``message`` are for the artist."""
+
+    job_id: str
+    code: str
+    message: str
+
+
+WorkerEvent = JobStarted | JobProgressed | JobWrote | JobEnded | JobStopped | JobBroke
+
+Runner = Callable[..., PropagationSummary]
+"""Has the signature of ``rotomem.session.propagate_shot``."""
+
+
+def find_runner(name: str) -> Runner:
+    """Return what ``package.module:function`` names; raises ``SettingError``."""
+    module, _, function = name.partition(":")
+    try:
+        runner: Runner = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise SettingError(f"the worker cannot load its engine {name}: {error}; repair the installation") from error
+    return runner
+
+
+def run_worker(pipe: Connection, runner: str, environment: dict[str, str]) -> None:
+    """Be the worker process: the target of ``multiprocessing.Process``. Returns when the pipe ends.
+
+    Args:
+        runner: ``rotomem.session:propagate_shot``, or a stand-in of tests; loaded with the first job.
+        environment: set before anything heavy is imported, such as ``OMP_NUM_THREADS``.
+    """
+    # Ctrl-C in the daemon's terminal reaches this process too; the daemon decides what to do.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.update(environment)
+    _Worker(pipe, runner).run()
+
+
+class _Worker:
+    def __init__(self, pipe: Connection, runner: str) -> None:
+        self._pipe = pipe
+        self._runner = runner
+        self._jobs: queue.SimpleQueue[RunJob] = queue.SimpleQueue()
+        self._stopped: set[str] = set()
+
+    def run(self) -> None:
+        threading.Thread(target=self._listen, name="rotomem-worker-pipe", daemon=True).start()
+        while True:
+            job = self._jobs.get()
+            event = self._attempt(job)
+            self._pipe.send(event)
+            if isinstance(event, JobBroke) and event.code == RotomemError.code:
+                # After an error that nobody foresaw (a sticky CUDA error, say) only a new process is trusted.
+                return
+
+    def _listen(self) -> None:
+        try:
+            while True:
+                order = self._pipe.recv()
+                if isinstance(order, RunJob):
+                    self._jobs.put(order)
+                elif isinstance(order, StopJob):
+                    self._stopped.add(order.job_id)
+        except (EOFError, OSError):
+            # The daemon is gone. Nobody is left to tell, and a half-written matte has only its temporary name.
+            os._exit(1)
+
+    def _attempt(self, job: RunJob) -> WorkerEvent:
+        done = 0
+
+        def tell_progress(progress: Progress) -> None:
+            nonlocal done
+            done = progress.done
+            self._pipe.send(JobProgressed(job.job_id, progress))
+
+        def tell_matte(matte: MatteWritten) -> None:
+            self._pipe.send(JobWrote(job.job_id, matte))
+
+        self._pipe.send(JobStarted(job.job_id))
+        try:
+            summary = find_runner(self._runner)(
+                job.task,
+                on_matte=tell_matte,
+                on_progress=tell_progress,
+                cancelled=lambda: job.job_id in self._stopped,
+            )
+        except CancelledError:
+            return JobStopped(job.job_id, done)
+        except RotomemError as error:
+            return JobBroke(job.job_id, error.code, str(error))
+        except Exception as error:
+            log.exception("job %s failed", job.job_id)
+            return JobBroke(job.job_id, *_explain(error))
+        return JobEnded(job.job_id, summary)
+
+
+def _explain(error: Exception) -> tuple[str, str]:
+    """Return code and sentence for an error that is none of ours."""
+    kind = type(error).__name__
+    if isinstance(error, MemoryError) or kind == "OutOfMemoryError":
+        return (
+            "OUT_OF_MEMORY",
+            "there is too little memory for this plate: propagate on the CPU, close other programs, "
+            "or take the warp engine",
+        )
+    first_line: Any = (str(error).splitlines() or [""])[0]
+    return (
+        RotomemError.code,
+        f"the propagation failed unexpectedly ({kind}: {first_line[:300]}); the daemon's log has the details",
+    )
