@@ -174,7 +174,7 @@ def executeInMainThread(
 ) -> None:
     """Foundry: "Do not run executeInMainThread from within the main thread or NUKE will hang"."""
     _refuse_main_thread("executeInMainThread")
-    session.requests.put(lambda: call(*args, **(kwargs or {})))
+    session.requests.put(lambda: _served(call, args, kwargs))
 
 
 def executeInMainThreadWithResult(
@@ -187,7 +187,7 @@ def executeInMainThreadWithResult(
 
     def run() -> None:
         try:
-            outcome.append(call(*args, **(kwargs or {})))
+            outcome.append(_served(call, args, kwargs))
         finally:
             done.set()
 
@@ -195,6 +195,15 @@ def executeInMainThreadWithResult(
     if not done.wait(60.0):
         raise AssertionError("nobody served the main thread for 60 s")
     return outcome[0] if outcome else None
+
+
+def _served(call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> Any:
+    """Run a handed-over call; its exception is printed and goes no further."""
+    try:
+        return call(*args, **(kwargs or {}))
+    except Exception as error:
+        session.served_errors.append(error)
+        return None
 
 
 def _refuse_main_thread(name: str) -> None:

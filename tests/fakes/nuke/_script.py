@@ -47,19 +47,23 @@ def tcl_commands(text: str) -> list[list[str]]:
         NoTclError: no interpreter on this machine.
         ValueError: the text is not what Tcl accepts.
     """
+    output = tcl_text(text)
+    lines = (line for line in output.splitlines() if line)
+    return [[bytes.fromhex(word).decode() for word in line.split(".")[:-1]] for line in lines]
+
+
+def tcl_text(text: str) -> str:
+    """Run ``PROGRAM`` over ``text`` in tkinter's interpreter, or in tclsh where Python has none."""
     try:
         import tkinter
     except ImportError:
-        output = _with_tclsh(text)
-    else:
-        interpreter = tkinter.Tcl()
-        interpreter.setvar("script", text)
-        try:
-            output = str(interpreter.eval(PROGRAM))
-        except tkinter.TclError as error:
-            raise ValueError(str(error)) from error
-    lines = (line for line in output.splitlines() if line)
-    return [[bytes.fromhex(word).decode() for word in line.split(".")[:-1]] for line in lines]
+        return _with_tclsh(text)
+    interpreter = tkinter.Tcl()
+    interpreter.setvar("script", text)
+    try:
+        return str(interpreter.eval(PROGRAM))
+    except tkinter.TclError as error:
+        raise ValueError(str(error)) from error
 
 
 def _with_tclsh(text: str) -> str:
@@ -71,7 +75,7 @@ def _with_tclsh(text: str) -> str:
     done = subprocess.run([tclsh], input=head + PROGRAM + "\nputs $out\n", capture_output=True, text=True, check=False)
     if done.returncode or done.stderr:
         raise ValueError(done.stderr.strip())
-    return done.stdout
+    return done.stdout.rstrip("\n") + "\n"
 
 
 def load(text: str, parent: Any) -> list[Any]:

@@ -25,6 +25,7 @@ class Session:
         self.this: list[tuple[Any, Any]] = []
         self.requests: queue.Queue[Callable[[], None]] = queue.Queue()
         self.messages: list[str] = []
+        self.served_errors: list[Exception] = []
         self.progress_tasks: list[Any] = []
         self.renders: list[dict[str, Any]] = []
         self.cancel_render_at: int | None = None

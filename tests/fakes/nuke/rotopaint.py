@@ -302,6 +302,9 @@ class Shape(Element):
     def __len__(self) -> int:
         return len(self._points)
 
+    def __iter__(self) -> Iterator[ShapeControlPoint]:
+        return iter(self._points)
+
     def __getitem__(self, index: int) -> ShapeControlPoint:
         return self._points[index]
 
