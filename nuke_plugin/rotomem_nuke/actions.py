@@ -14,7 +14,7 @@ from rotomem_nuke.annotation import Drawing, alpha_renderer, read_drawing
 from rotomem_nuke.errors import GraphError, PluginError
 from rotomem_nuke.node import PLATE_INPUT, ROTO_INPUT, RotomemNode, Settings
 from rotomem_nuke.plate import PlateSource, extractor, find_plate, upstream_of
-from rotomem_nuke.propagation import Propagation, PropagationRequest, Report, explain
+from rotomem_nuke.propagation import Propagation, PropagationRequest, Report, explain, is_expected
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,8 @@ class Run:
         log.info("%s: %s", self._request.settings.name, report.sentence)
 
     def _fail(self, error: Exception) -> None:
-        log.debug("propagation failed", exc_info=error)
+        if not is_expected(error):
+            log.error("%s: propagation failed", self._request.settings.name, exc_info=error)
         self._end(replace(self._last, sentence=f"failed: {explain(error)}", reload=True, final=True))
 
     def _forget(self) -> None:
@@ -142,8 +143,7 @@ def collect(rotomem: RotomemNode) -> PropagationRequest:
     plate = find_plate(wired, settings.input_colour)
     first, last = _frame_range(settings, plate)
     drawing = read_drawing(rotomem.input(ROTO_INPUT), settings.annotated, plate)
-    if plate.extracted_because:
-        plate = _needed_part(plate, settings, drawing, first, last)
+    plate = _needed_part(plate, settings, drawing, first, last)
     rotomem.show_objects(drawing.objects)
     for remark in drawing.remarks:
         log.warning("%s: %s", settings.name, remark)
@@ -155,6 +155,7 @@ def collect(rotomem: RotomemNode) -> PropagationRequest:
         plate=plate,
         objects=drawing.objects,
         annotations=drawing.annotations,
+        remarks=drawing.remarks,
         first=first,
         last=last,
         folder=folder,
@@ -185,7 +186,7 @@ def _frame_range(settings: Settings, plate: PlateSource) -> tuple[int, int]:
 
 
 def _needed_part(plate: PlateSource, settings: Settings, drawing: Drawing, first: int, last: int) -> PlateSource:
-    """Cut a rendered plate to the frames that the range, its handles and the annotations need."""
+    """Cut the plate to what the range, its handles and the annotations need: no other frame is rendered or sent."""
     frames = [annotation.frame for annotation in drawing.annotations]
     return replace(
         plate,
@@ -197,17 +198,18 @@ def _needed_part(plate: PlateSource, settings: Settings, drawing: Drawing, first
 def _show_on_node(node: RotomemNode, request: PropagationRequest, report: Report) -> None:
     if not node.attached:  # deleted meanwhile; an undo finds the mattes in the cache
         return
-    node.show_status(report.sentence)
-    if report.engine:
-        node.show_engine(report.engine)
-    if report.reload and report.on_disk:
-        node.show_mattes(
-            request.settings.mattes,
-            report.on_disk[0],
-            report.on_disk[-1],
-            len(report.on_disk),
-            on_error="error" if report.final else "black",
-        )
+    with host.unrecorded():
+        node.show_status(report.sentence)
+        if report.engine:
+            node.show_engine(report.engine)
+        if report.reload and report.on_disk:
+            node.show_mattes(
+                request.settings.mattes,
+                report.on_disk[0],
+                report.on_disk[-1],
+                len(report.on_disk),
+                on_error="error" if report.final else "black",
+            )
 
 
 def _refuse(node: host.Node, error: PluginError) -> None:

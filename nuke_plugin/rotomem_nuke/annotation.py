@@ -115,7 +115,7 @@ def alpha_renderer(drawing: Drawing, plate: PlateSource, folder: Path) -> Callab
             render_node(drawing.source, pattern, annotation.frame, annotation.frame, channels="alpha")
         else:
             _render_alone(drawing.source, annotation, pattern)
-        return Path(str(pattern) % annotation.frame)
+        return folder / f"{annotation.object_name}.{annotation.frame:04d}.exr"
 
     return render
 

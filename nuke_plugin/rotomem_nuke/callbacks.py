@@ -36,5 +36,7 @@ def knob_changed() -> None:
 
 def autolabel() -> Optional[str]:
     """Return a Rotomem node's label; None leaves any other Group to Nuke."""
+    if host.limits_handles():  # drawn again and again, each time at the price of one of ten handles
+        return None
     node = host.this_node()
     return RotomemNode.of(node).label() if is_rotomem(node) else None

@@ -155,14 +155,13 @@ class RotomemNode:
             on_error: ``black`` while mattes still arrive, ``error`` once they should all be there, so that a farm
                 never renders a hole in silence.
         """
-        with host.unrecorded():
-            self._node["mattes"].setValue(pattern)
-            read = self._internal_read()
-            for knob, frame in (("first", first), ("last", last), ("origfirst", first), ("origlast", last)):
-                read[knob].setValue(frame)
-            read["on_error"].setValue(on_error)
-            self._node["matte_count"].setValue(count)
-            read["reload"].execute()
+        self._node["mattes"].setValue(pattern)
+        read = self._internal_read()
+        for knob, frame in (("first", first), ("last", last), ("origfirst", first), ("origlast", last)):
+            read[knob].setValue(frame)
+        read["on_error"].setValue(on_error)
+        self._node["matte_count"].setValue(count)
+        read["reload"].execute()
 
     def enable_range(self) -> None:
         custom = self._node["range"].value() == "custom"

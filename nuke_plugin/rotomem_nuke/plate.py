@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -139,10 +138,9 @@ def frame_chunks(first: int, last: int) -> Iterator[tuple[int, int]]:
 
 def extractor(node: host.Node, folder: Path) -> Callable[[int, int], dict[int, Path]]:
     """Return a function (first, last) -> files that renders the plate; it must be called on the main thread."""
-    pattern = folder / "plate.%04d.exr"
 
     def extract(first: int, last: int) -> dict[int, Path]:
-        render_node(node, pattern, first, last, channels="rgb")
-        return {frame: Path(os.fspath(pattern) % frame) for frame in range(first, last + 1)}
+        render_node(node, folder / "plate.%04d.exr", first, last, channels="rgb")
+        return {frame: folder / f"plate.{frame:04d}.exr" for frame in range(first, last + 1)}
 
     return extract

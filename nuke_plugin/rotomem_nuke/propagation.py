@@ -15,9 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Optional
 
+from rotomem_client.errors import ClientError, JobFailedError, TransferError
 from rotomem_nuke import host
 from rotomem_nuke.annotation import Annotation
-from rotomem_nuke.errors import PluginError, RenderCancelled
+from rotomem_nuke.errors import GraphError, PluginError, RenderCancelled
 from rotomem_nuke.node import Settings, frames_on_disk
 from rotomem_nuke.plate import PlateSource, frame_chunks
 
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 EVENT_WAIT_S = 0.25
 """How long a silent daemon delays the look at the Stop button."""
 RELOAD_INTERVAL_S = 1.0
+MAX_REMARKS = 3
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class PropagationRequest:
     """All that a propagation needs to know, read on the main thread when the button was pressed.
 
     Args:
+        remarks: sentences about the annotations, for the artist.
         first: first frame to make, inclusive.
         last: last frame to make, inclusive.
         folder: for rendered frames; removed at the end.
@@ -49,6 +52,7 @@ class PropagationRequest:
     plate: PlateSource
     objects: tuple[str, ...]
     annotations: tuple[Annotation, ...]
+    remarks: tuple[str, ...]
     first: int
     last: int
     folder: Path
@@ -93,7 +97,6 @@ class Propagation:
         self._request = request
         self._show = show
         self._stopped = stopped
-        self._destination = Path(request.settings.mattes)
         self._made: list[int] = []
         self._on_disk: set[int] = set()
         self._engine = ""
@@ -162,6 +165,11 @@ class Propagation:
         plate = request.plate
         if plate.pattern:
             files = {frame: _file_of(plate.pattern, frame) for frame in range(plate.first, plate.last + 1)}
+            for frame, path in files.items():
+                if not path.is_file():
+                    raise GraphError(
+                        f"frame {frame} of the plate is not on disk ({path}); render it or choose a custom frame range"
+                    )
             self._say("sending the plate")
             self._upload(client, files)
             return
@@ -171,8 +179,6 @@ class Propagation:
             self._upload(client, host.on_main(partial(request.extract, first, last)))
 
     def _upload(self, client: Client, files: dict[int, Path]) -> None:
-        from rotomem_client.errors import TransferError
-
         try:
             client.upload_frames(self._request.settings.node_uuid, files, cancelled=self._stopped)
         except TransferError:
@@ -203,7 +209,6 @@ class Propagation:
 
     def _follow(self, client: Client, job: Job) -> Report:
         """Fetch mattes until the job ends; a stop keeps what arrived and what is still on its way."""
-        from rotomem_client.errors import JobFailedError
         from rotomem_client.messages import JobCancelled, JobFailed, JobFinished, MatteReady, Progress
 
         asked_to_stop = False
@@ -229,7 +234,7 @@ class Propagation:
                 job.cancel()
 
     def _fetch(self, client: Client, ready: MatteReady) -> None:
-        destination = Path(str(self._destination) % ready.frame)
+        destination = Path(self._request.settings.mattes.replace("%04d", f"{ready.frame:04d}"))
         destination.parent.mkdir(parents=True, exist_ok=True)
         client.fetch_matte(ready, destination)
         self._made.append(ready.frame)
@@ -261,7 +266,10 @@ class Propagation:
         self._engine = finished.engine
         annotated = len({annotation.frame for annotation in self._request.annotations})
         sentence = f"ready: {annotated} annotated, {len(self._made)}/{self._total} by {finished.engine}"
-        return self._report("; ".join((sentence, *finished.warnings)), final=True)
+        said = [*self._request.remarks, *finished.warnings]
+        if len(said) > MAX_REMARKS:
+            said[MAX_REMARKS:] = [f"and {len(said) - MAX_REMARKS} more remarks in the log"]
+        return self._report("; ".join((sentence, *said)), final=True)
 
     def _stopped_report(self) -> Report:
         sentence = f"stopped: {len(self._made)}/{self._total} made"
@@ -289,8 +297,11 @@ def _file_of(pattern: str, frame: int) -> Path:
 
 def explain(error: Exception) -> str:
     """Return the one sentence that the artist sees."""
-    from rotomem_client.errors import ClientError
-
-    if isinstance(error, (PluginError, ClientError)):
+    if is_expected(error):
         return str(error)
     return f"{type(error).__name__}: {error} (the log has the details)"
+
+
+def is_expected(error: Exception) -> bool:
+    """Tell a sentence that was written for the artist from a fault in the plugin."""
+    return isinstance(error, (PluginError, ClientError))

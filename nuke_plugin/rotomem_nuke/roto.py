@@ -36,6 +36,8 @@ BLEND_NAMES = (
 )
 """Names of the ``bm`` attribute's values, in order."""
 
+MAX_NAME = 48
+"""Characters of an object's name; the wire allows 64, a number may be added."""
 LIFETIME_ALL = 0
 LIFETIME_RANGE = 4
 TRANSFORM_KEY_TIMES = (
@@ -316,7 +318,7 @@ def _leaves(layer: Element, path: tuple[Element, ...] = ()) -> Iterator[_Placed]
 
 def _object_name(text: str, taken: set[str]) -> str:
     """Return a legal and unique layer name: digit-only names break EXR readers, spaces break channel names."""
-    plain = re.sub(r"\W", "_", text, flags=re.ASCII) or "matte"
+    plain = re.sub(r"\W", "_", text, flags=re.ASCII)[:MAX_NAME] or "matte"
     if plain[0].isdigit():
         plain = "_" + plain
     name, number = plain, 2

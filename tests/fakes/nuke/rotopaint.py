@@ -122,11 +122,11 @@ class AnimControlPoint:
         return CVec3(*(axis.evaluate(time) for axis in self._axes))
 
     def setPosition(self, position: Any) -> None:
-        for axis, value in zip(self._axes, position, strict=False):
+        for axis, value in zip(self._axes, position):
             axis.constantValue = float(value)
 
     def addPositionKey(self, time: float, position: Any) -> None:
-        for axis, value in zip(self._axes, position, strict=False):
+        for axis, value in zip(self._axes, position):
             axis.addKey(time, float(value))
 
     def getControlPointKeyTimes(self) -> list[float]:
@@ -212,7 +212,7 @@ class AnimCTransform:
         return False
 
     def _add(self, part: str, time: float, x: float, y: float) -> None:
-        for axis, value in zip(self._parts[part], (x, y), strict=False):
+        for axis, value in zip(self._parts[part], (x, y)):
             axis.addKey(time, value)
 
     def addTranslationKey(self, time: float, x: float, y: float, pressure: float) -> None:
@@ -434,7 +434,7 @@ def _coverage(shape: Shape, path: list[Element], frame: int, size: tuple[int, in
     scale, steps = 8, 32
     vertices = []
     points = list(shape._points)
-    for here, there in zip(points, points[1:] + points[:1], strict=False):
+    for here, there in zip(points, points[1:] + points[:1]):
         if any(abs(v) > 0 for v in tuple(here.featherCenter.getPosition(frame))[:2]):
             raise NotImplementedError("the fake's Roto draws no feather")
         a, b = here.center.getPosition(frame), there.center.getPosition(frame)
@@ -443,8 +443,8 @@ def _coverage(shape: Shape, path: list[Element], frame: int, size: tuple[int, in
         for step in range(steps):
             u = step / steps
             weights = ((1 - u) ** 3, 3 * u * (1 - u) ** 2, 3 * u * u * (1 - u), u**3)
-            x = math.fsum(w * corner[0] for w, corner in zip(weights, corners, strict=False))
-            y = math.fsum(w * corner[1] for w, corner in zip(weights, corners, strict=False))
+            x = math.fsum(w * corner[0] for w, corner in zip(weights, corners))
+            y = math.fsum(w * corner[1] for w, corner in zip(weights, corners))
             for element in reversed(path):
                 m = element._transform.evaluate(frame).getMatrix()
                 x, y = m[0] * x + m[1] * y + m[3], m[4] * x + m[5] * y + m[7]

@@ -1,0 +1,257 @@
+"""The real plugin in the fake Nuke against the real daemon: from a pressed button to alpha in the graph."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import OpenImageIO as oiio
+import pytest
+from nuke_scene import PLUGIN, SQUARE, add_layer, add_shape, channel_of, inside, read_node, roto_node, rotomem_node
+
+import nuke
+from rotomem_nuke import actions
+from rotomem_nuke.node import RotomemNode
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("daemon")
+    ready = folder / "ready.json"
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "rotomem", "serve", "--endpoint", "tcp://127.0.0.1:*"),
+            *("--store", str(folder / "store"), "--weights-dir", str(folder / "weights")),
+            *("--device", "cpu", "--ready-file", str(ready)),
+        ],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not ready.is_file():
+            assert process.poll() is None, "the daemon ended at its start"
+            assert time.monotonic() < deadline, "the daemon is not ready after 60 s"
+            time.sleep(0.05)
+        yield json.loads(ready.read_text(encoding="utf-8"))["endpoint"]
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+@pytest.fixture
+def connected(fake: Any, endpoint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    monkeypatch.setenv("ROTOMEM_ENDPOINT", endpoint)
+    return fake
+
+
+def _press_and_wait(fake: Any, node: Any, *, until: Callable[[], bool] = lambda: False) -> str:
+    """Press the button, serve the main thread as Nuke's event loop does, and return the status line."""
+    node["propagate"].execute()
+    assert fake.messages == []
+    fake.pump(lambda: until() or not actions.is_running(node), timeout_s=120)
+    fake.drain()
+    return str(node["status"].value())
+
+
+def _matte(pattern: str, frame: int) -> dict[str, np.ndarray]:
+    source = oiio.ImageInput.open(pattern % frame)
+    assert source is not None, oiio.geterror()
+    spec = source.spec()
+    pixels = np.asarray(source.read_image(oiio.FLOAT)).reshape(spec.height, spec.width, -1)
+    source.close()
+    return {name: pixels[..., index] for index, name in enumerate(spec.channelnames)}
+
+
+def _overlap(one: np.ndarray, other: np.ndarray) -> float:
+    a, b = one > 0.5, other > 0.5
+    return float((a & b).sum() / max(1, (a | b).sum()))
+
+
+def test_a_read_and_a_roto_become_alpha_in_the_graph(connected: Any, plate_files: Callable[..., str]) -> None:
+    plate = read_node(plate_files())
+    roto = roto_node()
+    add_shape(roto["curves"].rootLayer, keys=[1, 9], slide=2.0)
+    node = rotomem_node(plate, roto)
+    node["engine"].setValue("warp")
+
+    status = _press_and_wait(connected, node)
+
+    assert status.startswith("ready: 2 annotated, 9/9 by warp"), status
+    assert node["engine_used"].value() == "warp"
+    pattern = RotomemNode.of(node).settings().mattes
+    assert node["mattes"].value() == pattern
+    read = inside(node, "CacheRead")
+    assert (read.knobs["first"].value(), read.knobs["last"].value()) == (1, 9)
+    assert read.knobs["file"].getEvaluatedValue() == pattern
+    assert read.knobs["on_error"].value() == "error"
+    assert "reload" in read.pressed
+    for frame in range(1, 10):
+        shown = channel_of(node, frame)
+        drawn = channel_of(roto, frame)
+        assert np.array_equal(shown, _matte(pattern, frame)["A"]), frame
+        assert np.array_equal(channel_of(node, frame, "rgba.red"), channel_of(plate, frame, "rgba.red"))
+        if frame in (1, 9):
+            assert np.abs(shown - drawn).max() < 1e-3, frame  # the artist's own matte, untouched and the right way up
+        else:
+            assert _overlap(shown, drawn) > 0.9, frame
+    assert connected.renders == []  # the daemon read the plate's files itself
+    assert connected.progress_tasks[0].title == "Rotomem: Rotomem1"
+    assert connected.progress_tasks[0].progress == 100
+
+
+def test_a_graded_plate_and_a_cut_out_shape_are_rendered_and_streamed(
+    connected: Any, plate_files: Callable[..., str], tmp_path: Path
+) -> None:
+    graded = nuke.nodes.Grade(inputs=[read_node(plate_files(1, 20), last=20)], multiply=0.9)
+    roto = roto_node()
+    root = roto["curves"].rootLayer
+    arm = add_layer(root, "arm")
+    hole = ((30.0, 20.0), (40.0, 20.0), (40.0, 30.0), (30.0, 30.0))
+    add_shape(arm, hole, name="hole", keys=[5, 12], slide=2.0).getAttributes().set("bm", 12.0)
+    add_shape(arm, SQUARE, name="outline", keys=[5, 12], slide=2.0)
+    add_shape(add_layer(root, "leg"), ((60.0, 50.0), (70.0, 50.0), (70.0, 60.0)), keys=[7])
+    node = rotomem_node(graded, roto)
+    node["engine"].setValue("warp")
+    node["range"].setValue("custom")
+    node["first"].setValue(4)
+    node["last"].setValue(10)
+
+    status = _press_and_wait(connected, node)
+
+    assert status.startswith("ready: 3 annotated, 7/7 by warp"), status
+    assert "frame 5 of arm is rendered: 'hole' blends with 'minus'" in status
+    assert node["objects"].value() == "arm, leg"
+    rendered = [(render["first"], render["last"]) for render in connected.renders]
+    assert rendered == [(4, 11), (12, 12), (5, 5), (12, 12)]  # the plate by eights as far as needed, then two alphas
+    pattern = str(node["mattes"].value())
+    mattes = _matte(pattern, 5)
+    assert {"A", "arm.A", "leg.A"} <= set(mattes)
+    from nuke import rotopaint
+
+    del root._elements[1]
+    alone = rotopaint.render(roto["curves"], 5, np.zeros((64, 96), np.float32))
+    assert alone[64 - 25, 45] == 0.0  # the hole is one
+    assert np.abs(mattes["arm.A"] - alone).max() < 1e-3
+    assert [path.name for path in tmp_path.glob("rotomem-*")] == []  # rendered frames are gone
+    assert [child.class_name for child in connected.root.children] == ["Read", "Grade", "Roto", "Group"]
+
+
+def test_any_node_with_an_alpha_annotates_with_a_list_of_frames(
+    connected: Any, plate_files: Callable[..., str], tmp_path: Path
+) -> None:
+    spec = oiio.ImageSpec(96, 64, 1, "half")
+    spec.channelnames = ("A",)
+    for frame in range(1, 10):
+        painted = np.zeros((64, 96, 1), np.float32)
+        painted[20:50, 10 + 2 * frame : 40 + 2 * frame] = 0.75
+        output = oiio.ImageOutput.create(str(tmp_path / f"paint.{frame:04d}.exr"))
+        output.open(str(tmp_path / f"paint.{frame:04d}.exr"), spec)
+        output.write_image(painted)
+        output.close()
+    painting = read_node(str(tmp_path / "paint.%04d.exr"))
+    node = rotomem_node(read_node(plate_files()), painting)
+    node["engine"].setValue("warp")
+    node["annotated"].setValue("2,8")
+    status = _press_and_wait(connected, node)
+    assert status.startswith("ready: 2 annotated, 9/9"), status
+    assert np.array_equal(channel_of(node, 8), channel_of(painting, 8))
+
+
+def test_stop_keeps_finished_frames_and_says_how_many(connected: Any, plate_files: Callable[..., str]) -> None:
+    roto = roto_node()
+    add_shape(roto["curves"].rootLayer, keys=[1], slide=2.0)
+    node = rotomem_node(read_node(plate_files(1, 60), last=60), roto)
+    node["engine"].setValue("warp")
+    node["propagate"].execute()
+    connected.pump(lambda: node["matte_count"].value() > 0, timeout_s=60)
+    assert inside(node, "CacheRead").knobs["on_error"].value() == "black"
+    node["propagate"].execute()
+    assert connected.messages.pop() == "Rotomem: Rotomem1 is propagating already; press stop first"
+    node["stop"].execute()
+    connected.pump(lambda: not actions.is_running(node), timeout_s=60)
+    connected.drain()
+    made = int(node["matte_count"].value())
+    assert 0 < made < 60
+    assert node["status"].value() == f"stopped: {made}/60 made"
+    pattern = str(node["mattes"].value())
+    assert len(list(Path(pattern).parent.glob("matte.*.exr"))) == made
+
+
+def test_renaming_and_deleting_the_node_while_it_runs_harms_nothing(
+    connected: Any, plate_files: Callable[..., str]
+) -> None:
+    roto = roto_node()
+    add_shape(roto["curves"].rootLayer, keys=[1], slide=2.0)
+    node = rotomem_node(read_node(plate_files()), roto)
+    node["engine"].setValue("warp")
+    settings = RotomemNode.of(node).settings()
+    node["propagate"].execute()
+    run = actions._running[settings.node_uuid]
+    node.setName("hero")
+    nuke.delete(node)
+    connected.pump(run.finished.is_set, timeout_s=60)
+    assert len(list(Path(settings.mattes).parent.glob("matte.*.exr"))) == 9  # an undo of the delete finds them
+
+
+def test_without_a_window_it_runs_to_the_end_and_logs_progress(
+    connected: Any, plate_files: Callable[..., str], caplog: pytest.LogCaptureFixture
+) -> None:
+    connected.reset(gui=False)
+    connected.start(PLUGIN)
+    roto = roto_node()
+    add_shape(roto["curves"].rootLayer, keys=[1, 9], slide=2.0)
+    node = rotomem_node(read_node(plate_files()), roto)
+    node["engine"].setValue("warp")
+    with caplog.at_level(logging.INFO, logger="rotomem_nuke"):
+        actions.propagate(node)
+    assert "Progress: 100%" in caplog.messages
+    assert node["status"].value().startswith("ready: 2 annotated, 9/9 by warp")
+    assert channel_of(node, 5).max() == 1.0
+    assert connected.progress_tasks == []
+
+
+def test_a_daemon_that_is_not_there_costs_a_status_line(
+    fake: Any, plate_files: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROTOMEM_ENDPOINT", "tcp://127.0.0.1:1")
+    roto = roto_node()
+    add_shape(roto["curves"].rootLayer, keys=[1])
+    node = rotomem_node(read_node(plate_files()), roto)
+    status = _press_and_wait(fake, node)
+    assert status.startswith("failed: "), status
+    assert "tcp://127.0.0.1:1" in status
+    assert np.array_equal(channel_of(node, 4, "rgba.red"), channel_of(nuke.toNode("Read1"), 4, "rgba.red"))
+
+
+def test_a_plate_with_frames_missing_is_refused_by_name(connected: Any, plate_files: Callable[..., str]) -> None:
+    roto = roto_node()
+    add_shape(roto["curves"].rootLayer, keys=[1], slide=2.0)
+    node = rotomem_node(read_node(plate_files(1, 5), last=9), roto)
+    node["engine"].setValue("warp")
+    status = _press_and_wait(connected, node)
+    assert status.startswith("failed: frame 6 of the plate is not on disk"), status
+    node["range"].setValue("custom")
+    node["first"].setValue(1)
+    node["last"].setValue(5)
+    assert _press_and_wait(connected, node).startswith("ready: 1 annotated, 5/5 by warp")
+
+
+def test_the_daemons_sentence_reaches_the_node(connected: Any, plate_files: Callable[..., str]) -> None:
+    roto = roto_node()
+    add_shape(roto["curves"].rootLayer, keys=[1], slide=2.0)
+    node = rotomem_node(read_node(plate_files()), roto)
+    node["engine"].setValue("warp")
+    node["input_colour"].setValue("no such space")
+    status = _press_and_wait(connected, node)
+    assert status.startswith("failed: "), status
+    assert "'no such space'" in status
