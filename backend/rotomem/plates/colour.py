@@ -9,7 +9,13 @@ import PyOpenColorIO as ocio
 from numpy.typing import ArrayLike, NDArray
 
 from rotomem.errors import ColourspaceError
-from rotomem.plates.colourspaces import LINEAR_REC709, bundled_configuration, configurations, resolve_colourspace
+from rotomem.plates.colourspaces import (
+    LINEAR_REC709,
+    OCIO_ERRORS,
+    bundled_configuration,
+    configurations,
+    resolve_colourspace,
+)
 
 SHOULDER_START = 0.8
 """Linear Rec. 709 value up to which ``roll_off`` changes nothing (sRGB 0.906)."""
@@ -82,7 +88,7 @@ def _to_linear(colourspace: str, configs: tuple[ocio.Config, ...]) -> ocio.CPUPr
             continue
         try:
             return _processor(config, colourspace).getDefaultCPUProcessor()
-        except ocio.Exception as error:
+        except OCIO_ERRORS as error:
             raise ColourspaceError(
                 f"the plate's colourspace {colourspace!r} cannot be converted to linear Rec. 709 ({error}); "
                 "choose another one or correct the OCIO configuration"
@@ -96,7 +102,7 @@ def _processor(config: ocio.Config, colourspace: str) -> ocio.Processor:
         return config.getProcessor(colourspace, LINEAR_REC709)
     try:
         return ocio.Config.GetProcessorFromConfigs(config, colourspace, bundled, LINEAR_REC709)
-    except ocio.Exception:
+    except OCIO_ERRORS:
         # A configuration from before OCIO 2, which shares no interchange space with the bundled one.
         known = next((name for name in _LINEAR_NAMES if config.getColorSpace(name) is not None), None)
         if known is None:

@@ -52,6 +52,9 @@ NUKE_NAMES = {
 """Nuke's default names (lower case) and other short ones. Nuke's ``AlexaV3LogC`` and the like are curves alone; here
 they bring their camera's primaries with them, because that is what such footage has."""
 
+OCIO_ERRORS = (ocio.Exception, ocio.ExceptionMissingFile)
+"""In Python, the second is no subclass of the first."""
+
 _NEAR_MATCHES = 5
 
 
@@ -110,7 +113,7 @@ def bundled_configuration() -> ocio.Config:
 def _load(path: str) -> ocio.Config:
     try:
         return ocio.Config.CreateFromFile(path)
-    except ocio.Exception as error:
+    except OCIO_ERRORS as error:
         raise ColourspaceError(
             f"the OCIO configuration {path} cannot be loaded ({error}); correct or unset $OCIO"
         ) from error
