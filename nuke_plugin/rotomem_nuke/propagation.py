@@ -214,6 +214,9 @@ class Propagation:
         asked_to_stop = False
         phase = "propagating"
         while True:
+            if self._stopped() and not asked_to_stop:
+                asked_to_stop = True
+                job.cancel()
             for event in job.events(timeout_s=EVENT_WAIT_S):
                 if isinstance(event, MatteReady):
                     self._fetch(client, event)
@@ -227,11 +230,7 @@ class Propagation:
                     raise JobFailedError(event.code, event.message)
                 self._say_progress(phase)
                 if self._stopped() and not asked_to_stop:
-                    asked_to_stop = True
-                    job.cancel()
-            if self._stopped() and not asked_to_stop:
-                asked_to_stop = True
-                job.cancel()
+                    break
 
     def _fetch(self, client: Client, ready: MatteReady) -> None:
         destination = Path(self._request.settings.mattes.replace("%04d", f"{ready.frame:04d}"))
@@ -266,6 +265,8 @@ class Propagation:
         self._engine = finished.engine
         annotated = len({annotation.frame for annotation in self._request.annotations})
         sentence = f"ready: {annotated} annotated, {len(self._made)}/{self._total} by {finished.engine}"
+        for warning in finished.warnings:
+            log.warning("%s: %s", self._request.settings.name, warning)
         said = [*self._request.remarks, *finished.warnings]
         if len(said) > MAX_REMARKS:
             said[MAX_REMARKS:] = [f"and {len(said) - MAX_REMARKS} more remarks in the log"]

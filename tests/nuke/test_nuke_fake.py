@@ -118,6 +118,16 @@ def test_unknown_attributes_vivify_and_the_view_must_be_text() -> None:
         attributes.getValue(1, "opc", 0)
 
 
+@pytest.mark.usefixtures("fake")
+def test_changing_the_knob_kills_attribute_handles() -> None:
+    curves = roto_node()["curves"]
+    attributes = add_shape(curves.rootLayer).getAttributes()
+    curves.changed()
+    with pytest.raises(RuntimeError, match="changed since"):
+        attributes.getValue(1, "opc", "main")
+    assert curves.rootLayer[0].getAttributes().getValue(1, "opc", "main") == 1.0
+
+
 def test_knob_changed_runs_for_scripts_too(fake: Any) -> None:
     node = nuke.nodes.NoOp()
     node["knobChanged"].setValue("nuke.thisNode()['label'].setValue(nuke.thisKnob().name())")

@@ -157,12 +157,14 @@ class ShapeControlPoint:
 class AnimAttributes:
     """01_attribute_names, 40_lifetime_defaults. Reading an unknown name creates it with 0.0 (research/nuke.md §2)."""
 
-    def __init__(self, owner: Any, values: dict[str, float]) -> None:
-        self._owner = owner
+    def __init__(self, values: dict[str, float]) -> None:
         self._curves = {name: AnimCurve(value) for name, value in values.items()}
+        self._stale = False
 
     def _check(self) -> None:
         session.check_thread("AnimAttributes")
+        if self._stale:
+            raise RuntimeError("these attributes belong to curves that were changed since")
 
     def __len__(self) -> int:
         return len(self._curves)
@@ -257,13 +259,12 @@ class Element:
     def __init__(self, name: str) -> None:
         self.name = name
         self.locked = False
-        self._attrs: AnimAttributes | None = AnimAttributes(self, dict(self._attributes))
+        self._attrs = AnimAttributes(dict(self._attributes))
         self._transform = AnimCTransform()
         self._flags: set[int] = set()
 
     def getAttributes(self) -> AnimAttributes:
         session.check_thread("rotopaint")
-        assert self._attrs is not None
         return self._attrs
 
     def getTransform(self) -> AnimCTransform:
@@ -367,7 +368,17 @@ class CurveKnob(_knobs.Knob):
         return self._root
 
     def changed(self) -> None:
+        """Attribute handles taken before are dead afterwards (research/nuke.md §2 "Create")."""
         self._check()
+
+        def renew(element: Element) -> None:
+            attributes = element.getAttributes()
+            element._attrs = copy.copy(attributes)
+            attributes._stale = True
+            for child in element if isinstance(element, Layer) else ():
+                renew(child)
+
+        renew(self._root)
 
     def toScript(self) -> str:
         self._check()
