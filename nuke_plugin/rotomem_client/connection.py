@@ -10,6 +10,7 @@ from __future__ import annotations
 import uuid
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Callable, Optional
 
 from rotomem_client.codec import Envelope, decode, encode, peek_request_id
@@ -278,8 +279,7 @@ class ServerConnection:
             return None
         self.greeted = True
         self._open.clear()
-        fields = {name: getattr(self._welcome, name) for name in self._welcome.__dataclass_fields__}
-        self.send(Welcome(**{**fields, "protocol": protocol}), envelope.request_id)
+        self.send(replace(self._welcome, protocol=protocol), envelope.request_id)
         return envelope
 
     def send(self, message: Message, request_id: str = "") -> None:

@@ -29,7 +29,8 @@ OnProgress = Callable[[int, int], None]
 """Called with (bytes done, bytes in all)."""
 Cancelled = Callable[[], bool]
 
-TRANSFER_DAMAGED = "TRANSFER_DAMAGED"
+_MENDABLE = ("TRANSFER_DAMAGED", "UPLOAD")
+"""Refusals of an upload that another offer mends: bytes damaged on the way, or no longer expected."""
 _MAX_DAMAGED = 3
 _MAX_ATTEMPTS = 20
 
@@ -120,18 +121,24 @@ class Upload:
         self, wanted: Iterable[WantedFile], by_hash: Mapping[str, LocalFile], done: int, total: int
     ) -> None:
         uploads: list[str] = []
+        generation = self._exchange.generation
         try:
             for want in wanted:
                 file = by_hash[want.sha256]
-                upload_id, generation = self._exchange.begin_upload()
+                upload_id = self._exchange.begin_upload()
                 uploads.append(upload_id)
                 sender = FileSender(file.path, want.sha256, file.offer.size, want.offset)
                 try:
                     done = self._send_chunks(sender, upload_id, generation, done, total)
                 finally:
                     sender.close()
-            for upload_id in uploads:
-                self._finish(upload_id)
+                if not sender.done:
+                    # The daemon has answered early, so it refuses; this raises, or lets the next offer mend it.
+                    uploads.remove(upload_id)
+                    self._finish(upload_id)
+            while uploads:
+                self._finish(uploads[0])
+                uploads.pop(0)
         finally:
             for upload_id in uploads:
                 self._exchange.forget_upload(upload_id)
@@ -151,9 +158,8 @@ class Upload:
         try:
             self._exchange.finish_upload(upload_id)
         except RefusedError as error:
-            # Damaged on the way: the next offer asks for it from its beginning.
             self._damaged += 1
-            if error.code != TRANSFER_DAMAGED or self._damaged > _MAX_DAMAGED:
+            if error.code not in _MENDABLE or self._damaged > _MAX_DAMAGED:
                 raise
 
     def _require_not_cancelled(self) -> None:

@@ -136,12 +136,18 @@ class Exchange:
             self._wake()
             return self._wait_for_answer(request_id)
 
-    def begin_upload(self) -> tuple[str, int]:
-        """Return an id for the chunks of one file, and the connection's generation that it belongs to."""
+    @property
+    def generation(self) -> int:
+        """Changes with every reconnect; an upload belongs to one."""
+        with self.condition:
+            return self.connection.generation
+
+    def begin_upload(self) -> str:
+        """Return an id for the chunks of one file."""
         with self.condition:
             request_id = self.connection.new_id()
             self._answers[request_id] = None
-            return request_id, self.connection.generation
+            return request_id
 
     def finish_upload(self, request_id: str) -> Reply:
         """Wait until the daemon has stored the file; raises also ``ConnectionLostError``."""

@@ -371,7 +371,8 @@ class SessionState(Reply):
         plate_frames: frames of the plate that were streamed and are complete.
         matte_revision: the newest revision of which there are mattes.
         mattes: frames of which there is a matte of that revision.
-        matte_pattern: where those mattes lie on the daemon's machine, such as ``/store/…/matte.%04d.exr``.
+        matte_pattern: where those mattes lie on the daemon's machine, such as ``/store/…/matte.%04d.exr``; empty
+            while there are none.
     """
 
     type_name: ClassVar[str] = "session_state"

@@ -1,0 +1,357 @@
+"""What the daemon does about each message: requests become actions, worker events become messages. No sockets."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+import sqlite3
+import uuid
+from collections.abc import Callable
+from typing import Protocol
+
+from rotomem.daemon.index import JobRow, MatteRow
+from rotomem.daemon.refusals import ConflictError, UnknownJobError
+from rotomem.daemon.shots import Shots, matte_ready
+from rotomem.daemon.store import Store, store_error
+from rotomem.daemon.transfers import PeerTransfers
+from rotomem.daemon.worker import (
+    JobBroke,
+    JobEnded,
+    JobProgressed,
+    JobStarted,
+    JobStopped,
+    JobWrote,
+    WorkerEvent,
+)
+from rotomem.errors import RotomemError, StoreError
+from rotomem.session.shot import PropagationTask
+from rotomem_client.codec import MAGIC, Envelope, decode, encode
+from rotomem_client.errors import ClientError
+from rotomem_client.messages import (
+    MAX_LISTED_MATTES,
+    AnnotationStored,
+    Cancel,
+    CancelAccepted,
+    Chunk,
+    Credit,
+    ErrorReply,
+    FetchMatte,
+    Hello,
+    JobAccepted,
+    JobCancelled,
+    JobEvent,
+    JobFailed,
+    JobFinished,
+    JobResumed,
+    ListMattes,
+    MatteList,
+    Message,
+    OfferFrames,
+    OpenSession,
+    Progress,
+    Propagate,
+    PutAnnotation,
+    RemoveAnnotation,
+    Reply,
+    ResumeJob,
+    sentence,
+)
+
+log = logging.getLogger(__name__)
+
+MAX_ATTEMPTS = 2
+"""A job that was running when the daemon died is taken up by the next one, but not if that died of it as well."""
+MAX_WARNINGS = 16
+
+Send = Callable[[bytes, Message, str], None]
+"""Queues a message for a peer, with the id of the request that it answers."""
+
+
+class Jobs(Protocol):
+    """Where jobs are run; ``WorkerPool`` is one."""
+
+    def submit(self, job_id: str, task: PropagationTask) -> None: ...
+
+    def cancel(self, job_id: str) -> None: ...
+
+
+class Dispatcher:
+    """The daemon's mind. One thread calls it.
+
+    Args:
+        send: must not block.
+    """
+
+    def __init__(self, store: Store, shots: Shots, *, send: Send) -> None:
+        self._store = store
+        self._shots = shots
+        self._send = send
+        self._jobs: Jobs
+        self._peers: dict[bytes, PeerTransfers] = {}
+        self._followers: dict[str, set[bytes]] = {}
+        self._warnings: dict[str, list[str]] = {}
+        self._spoiled: dict[str, StoreError] = {}
+
+    def start(self, jobs: Jobs) -> None:
+        """Take up the jobs that an earlier daemon had accepted and not ended."""
+        self._jobs = jobs
+        for job in self._store.index.open_jobs():
+            if job.attempts >= MAX_ATTEMPTS:
+                text = f"the daemon stopped {job.attempts} times while it ran this job; its mattes are kept"
+                self._end_job(JobFailed(job.id, "DAEMON_RESTARTED", text))
+                continue
+            log.info("taking up job %s of session %s", job.id, job.session)
+            self._submit(job)
+
+    def stop(self) -> None:
+        """Leave running jobs to the next daemon; ending this one on purpose is no failed attempt of theirs."""
+        for job in self._store.index.open_jobs():
+            if job.state == "running":
+                self._store.index.set_job(job.id, state="queued", attempts=job.attempts - 1)
+        for transfers in self._peers.values():
+            transfers.close()
+
+    # --- clients ------------------------------------------------------------------------------------------------------
+
+    def handle(self, peer: bytes, envelope: Envelope) -> None:
+        """Act on one message of one client; every request is answered, whatever happens."""
+        try:
+            self._handle(peer, envelope)
+        except RotomemError as error:
+            self._refuse(peer, envelope, error.code, str(error))
+        except ClientError as error:
+            self._refuse(peer, envelope, "PROTOCOL", str(error))
+        except sqlite3.Error as error:
+            log.exception("the index refused %s", envelope.message.type_name)
+            self._refuse(peer, envelope, StoreError.code, f"the store's index cannot be written: {error}")
+        except OSError as error:
+            log.exception("the store refused %s", envelope.message.type_name)
+            refusal = store_error(error, self._store.root)
+            self._refuse(peer, envelope, refusal.code, str(refusal))
+        except Exception as error:
+            # A fault of ours in one request must not end the daemon that other artists use.
+            log.exception("%s failed", envelope.message.type_name)
+            text = (
+                f"the daemon failed at {envelope.message.type_name} ({type(error).__name__}); its log has the details"
+            )
+            self._refuse(peer, envelope, RotomemError.code, text)
+
+    def forget(self, peer: bytes) -> None:
+        """A client is gone. Its jobs go on; its uploads wait."""
+        transfers = self._peers.pop(peer, None)
+        for followers in self._followers.values():
+            followers.discard(peer)
+        if transfers is not None:
+            offered = set(transfers.offers)
+            transfers.close()
+            for sha256 in offered.difference(*(other.offers for other in self._peers.values())):
+                self._store.pause_upload(sha256)
+
+    def _handle(self, peer: bytes, envelope: Envelope) -> None:
+        message, request_id = envelope.message, envelope.request_id
+        if isinstance(message, Hello):
+            log.info("%s %s has connected", message.client, message.client_version)
+            self._transfers(peer).open()
+        elif isinstance(message, Chunk):
+            self._transfers(peer).take_chunk(message, request_id)
+        elif isinstance(message, Credit):
+            self._transfers(peer).take_credit(message.granted)
+        elif isinstance(message, FetchMatte):
+            self._transfers(peer).fetch(message, request_id)
+        elif isinstance(message, (PutAnnotation, RemoveAnnotation, Propagate)):
+            self._answer_once(peer, message, request_id)
+        elif isinstance(message, ResumeJob):
+            self._resume(peer, message, request_id)
+        else:
+            self._send(peer, self._answer(peer, message), request_id)
+
+    def _answer(self, peer: bytes, message: Message) -> Reply:
+        if isinstance(message, OpenSession):
+            return self._shots.state(self._store.open_session(message))
+        if isinstance(message, OfferFrames):
+            return self._transfers(peer).offer(message)
+        if isinstance(message, Cancel):
+            return self._cancel(message)
+        if isinstance(message, ListMattes):
+            return self._list_mattes(message)
+        return ErrorReply("PROTOCOL", f"a client must not send {message.type_name}")
+
+    def _answer_once(self, peer: bytes, message: PutAnnotation | RemoveAnnotation | Propagate, request_id: str) -> None:
+        """Carry a request out, or repeat the answer if it was carried out before; both in one transaction."""
+        digest = hashlib.sha256(b"".join(encode(message))).hexdigest()
+        answered = self._store.index.reply(request_id)
+        if answered is not None:
+            if answered[0] != digest:
+                raise ConflictError(
+                    f"the request id {request_id} was used for another request; send it under a new one"
+                )
+            reply = decode([MAGIC, answered[1]]).message
+            self._send(peer, reply, request_id)
+            if isinstance(reply, JobAccepted):
+                self._replay(peer, self._job(reply.job_id), frozenset())
+            return
+        job: JobRow | None = None
+        with self._store.transaction():
+            if isinstance(message, Propagate):
+                job = self._accept(message)
+                stored: Reply = JobAccepted(job.id, job.revision)
+            elif isinstance(message, PutAnnotation):
+                stored = AnnotationStored(message.session_id, self._store.put_annotation(message))
+            else:
+                stored = AnnotationStored(message.session_id, self._store.remove_annotation(message))
+            self._store.index.put_reply(request_id, digest, encode(stored)[1])
+        self._send(peer, stored, request_id)
+        if job is not None:
+            self._followers.setdefault(job.id, set()).add(peer)
+            self._submit(job)
+
+    def _cancel(self, message: Cancel) -> CancelAccepted:
+        if not self._job(message.job_id).final:
+            self._jobs.cancel(message.job_id)
+        return CancelAccepted(message.job_id)
+
+    def _list_mattes(self, message: ListMattes) -> MatteList:
+        self._store.session(message.session_id)
+        rows = self._store.index.mattes(message.session_id, message.revision, message.after, MAX_LISTED_MATTES + 1)
+        return MatteList(tuple(matte_ready(row) for row in rows[:MAX_LISTED_MATTES]), len(rows) > MAX_LISTED_MATTES)
+
+    def _resume(self, peer: bytes, message: ResumeJob, request_id: str) -> None:
+        job = self._job(message.job_id)
+        self._send(peer, JobResumed(job.id, job.state), request_id)
+        self._replay(peer, job, frozenset(message.have))
+
+    def _replay(self, peer: bytes, job: JobRow, have: frozenset[int]) -> None:
+        """Tell of a job what a client has missed, and from now on everything."""
+        for matte in self._store.index.mattes_of_job(job.id):
+            if matte.frame not in have:
+                self._send(peer, matte_ready(matte), "")
+        if job.final:
+            self._send(peer, decode([MAGIC, job.final]).message, "")
+        else:
+            self._followers.setdefault(job.id, set()).add(peer)
+
+    def _refuse(self, peer: bytes, envelope: Envelope, code: str, text: str) -> None:
+        self._send(peer, ErrorReply(code, sentence(text)), envelope.request_id)
+
+    def _transfers(self, peer: bytes) -> PeerTransfers:
+        if peer not in self._peers:
+            self._peers[peer] = PeerTransfers(self._store, lambda message, id_: self._send(peer, message, id_))
+        return self._peers[peer]
+
+    # --- jobs ---------------------------------------------------------------------------------------------------------
+
+    def handle_worker(self, event: WorkerEvent) -> None:
+        """Act on what the worker says: store first, then tell."""
+        job = self._store.index.job(event.job_id)
+        if job is None:
+            log.error("the worker speaks of job %s, which nobody accepted", event.job_id)
+        elif isinstance(event, JobStarted):
+            self._store.index.set_job(job.id, state="running", attempts=job.attempts + 1)
+        elif isinstance(event, JobProgressed):
+            progress = event.progress
+            speed = min(max(progress.frames_per_second, 0.0), 1e9)
+            self._tell(Progress(job.id, progress.done, progress.total, progress.phase, speed))
+        elif isinstance(event, JobWrote):
+            self._keep_matte(job, event)
+        else:
+            self._end_job(self._final_event(job, event))
+
+    def _accept(self, request: Propagate) -> JobRow:
+        session = self._store.session(request.session_id)
+        self._shots.require_ready(session, request)
+        fields = {field.name: getattr(request, field.name) for field in dataclasses.fields(request)}
+        job = JobRow(
+            id=uuid.uuid4().hex,
+            session=session.id,
+            revision=session.revision,
+            plate=session.plate,
+            objects=session.objects,
+            request=fields,
+            state="queued",
+            attempts=0,
+            final=b"",
+        )
+        self._store.index.put_job(job)
+        return job
+
+    def _submit(self, job: JobRow) -> None:
+        try:
+            task, self._warnings[job.id] = self._shots.task(job)
+        except RotomemError as error:
+            self._end_job(JobFailed(job.id, error.code, sentence(str(error))))
+            return
+        self._jobs.submit(job.id, task)
+
+    def _keep_matte(self, job: JobRow, event: JobWrote) -> None:
+        written = event.matte
+        matte = MatteRow(
+            session=job.session,
+            revision=job.revision,
+            frame=written.frame,
+            job=job.id,
+            sha256=written.sha256,
+            size=written.size,
+            path=str(written.path),
+            annotated=written.annotated,
+            engine=written.engine or str(job.request["engine"]),
+        )
+        try:
+            with self._store.transaction():
+                self._store.index.put_matte(matte)
+        except sqlite3.Error as error:
+            log.exception("the matte of frame %d cannot be entered into the index", written.frame)
+            text = (
+                f"the matte of frame {written.frame} cannot be entered into the store's index: {error}; free its disk"
+            )
+            self._spoiled[job.id] = StoreError(text)
+            self._jobs.cancel(job.id)
+            return
+        self._tell(matte_ready(matte))
+
+    def _final_event(
+        self, job: JobRow, event: JobEnded | JobStopped | JobBroke
+    ) -> JobFinished | JobFailed | JobCancelled:
+        spoiled = self._spoiled.pop(job.id, None)
+        if spoiled is not None:
+            return JobFailed(job.id, spoiled.code, sentence(str(spoiled)))
+        if isinstance(event, JobStopped):
+            return JobCancelled(job.id, event.done)
+        if isinstance(event, JobBroke):
+            return JobFailed(job.id, event.code, sentence(event.message))
+        summary = event.summary
+        warnings = [sentence(text) for text in (*self._warnings.get(job.id, ()), *summary.warnings)]
+        if len(warnings) > MAX_WARNINGS:
+            left = len(warnings) - MAX_WARNINGS + 1
+            warnings = [*warnings[: MAX_WARNINGS - 1], f"and {left} more warnings, which the daemon's log has"]
+            log.warning("job %s: %s", job.id, " | ".join(summary.warnings))
+        return JobFinished(
+            job_id=job.id,
+            frames=tuple(summary.frames),
+            engine=summary.engine,
+            weights_sha256=summary.weights_sha256,
+            seconds=summary.seconds,
+            warnings=tuple(warnings),
+        )
+
+    def _end_job(self, final: JobFinished | JobFailed | JobCancelled) -> None:
+        states = {JobFinished: "finished", JobFailed: "failed", JobCancelled: "cancelled"}
+        job = self._job(final.job_id)
+        try:
+            self._store.index.set_job(job.id, state=states[type(final)], attempts=job.attempts, final=encode(final)[1])
+        except sqlite3.Error:
+            # Told all the same; the next daemon would repeat the job, which does no harm.
+            log.exception("the end of job %s cannot be entered into the index", job.id)
+        self._tell(final)
+        self._followers.pop(job.id, None)
+        self._warnings.pop(job.id, None)
+
+    def _tell(self, event: JobEvent) -> None:
+        for peer in self._followers.get(event.job_id, ()):
+            self._send(peer, event, "")
+
+    def _job(self, job_id: str) -> JobRow:
+        job = self._store.index.job(job_id)
+        if job is None:
+            raise UnknownJobError(f"there is no job {job_id} in this store; propagate again")
+        return job

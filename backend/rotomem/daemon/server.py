@@ -1,0 +1,237 @@
+"""The daemon's socket: one thread carries bytes between it and the connections' state. The only importer of zmq."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import logging
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import zmq
+
+from rotomem.daemon.inbox import Inbox
+from rotomem.errors import PortTakenError, SettingError
+from rotomem_client.codec import Envelope
+from rotomem_client.connection import ServerConnection
+from rotomem_client.messages import MAX_PART_BYTES, MAX_PARTS, Message, Welcome
+
+log = logging.getLogger(__name__)
+
+MAX_PEERS = 256
+EXPIRE_AFTER_S = 30.0
+_MAX_QUEUED_MESSAGES = 1000
+_READS_PER_TURN = 64
+_IDLE_POLL_MS = 250
+_BACKLOG_POLL_MS = 10
+
+
+class Handler(Protocol):
+    """Who acts on messages; ``Dispatcher`` is one."""
+
+    def handle(self, peer: bytes, envelope: Envelope) -> None: ...
+
+    def forget(self, peer: bytes) -> None: ...
+
+
+def require_local(endpoint: str, *, allow_remote: bool) -> None:
+    """Refuse an endpoint that other machines could reach, unless told otherwise.
+
+    Raises:
+        SettingError: the endpoint is not loopback, or is none at all.
+    """
+    scheme, _, address = endpoint.partition("://")
+    if scheme == "ipc" and address:
+        return
+    host, _, port = address.rpartition(":")
+    if scheme != "tcp" or not host or not port:
+        raise SettingError(f"the endpoint {endpoint!r} is none; write it like tcp://127.0.0.1:7447")
+    if _is_loopback(host.strip("[]")):
+        return
+    if not allow_remote:
+        raise SettingError(
+            f"the endpoint {endpoint} can be reached from other machines, and whoever reaches it can use this daemon: "
+            "listen on 127.0.0.1, or allow remote clients explicitly"
+        )
+    log.warning(
+        "listening on %s: whoever reaches it can read plates and write mattes as this user, and nothing is encrypted",
+        endpoint,
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Server:
+    """Binds at once; ``run`` serves until ``stop``.
+
+    Args:
+        endpoint: such as ``tcp://127.0.0.1:7447``; port ``*`` takes a free one.
+        inbox: where messages are queued for the thread that acts on them.
+        worker_state: for ``Pong``; called from ``run``'s thread.
+
+    Raises:
+        PortTakenError: something else listens there.
+        SettingError: the endpoint cannot be bound at all.
+    """
+
+    def __init__(self, endpoint: str, welcome: Welcome, inbox: Inbox, *, worker_state: Callable[[], str]) -> None:
+        self._welcome = welcome
+        self._inbox = inbox
+        self._worker_state = worker_state
+        self._handler: Handler
+        self._stopping = threading.Event()
+        self._connections: dict[bytes, ServerConnection] = {}
+        self._outbox: deque[tuple[bytes, Message, str]] = deque()
+        self._expired_at = time.monotonic()
+        self._waker, self._wakened = socket.socketpair()
+        self._waker.setblocking(False)
+        self._wakened.setblocking(False)
+        self._context = zmq.Context()
+        self._router = self._context.socket(zmq.ROUTER)
+        self._router.linger = 0
+        self._router.router_mandatory = 1
+        self._router.maxmsgsize = MAX_PART_BYTES
+        self._router.sndhwm = self._router.rcvhwm = _MAX_QUEUED_MESSAGES
+        self._router.ipv6 = "[" in endpoint
+        try:
+            self._router.bind(endpoint)
+        except zmq.ZMQError as error:
+            self._close()
+            raise _explain_bind(endpoint, error) from error
+        bound = self._router.getsockopt(zmq.LAST_ENDPOINT)
+        assert isinstance(bound, bytes)
+        self.endpoint = bound.decode().rstrip("\0")
+
+    def send(self, peer: bytes, message: Message, request_id: str = "") -> None:
+        """Queue a message for a client. From any thread; never blocks."""
+        self._outbox.append((peer, message, request_id))
+        self._wake()
+
+    def stop(self) -> None:
+        """Let ``run`` return soon. From any thread, and from a signal handler."""
+        self._stopping.set()
+        self._wake()
+
+    def run(self, handler: Handler) -> None:
+        """Serve until ``stop``; then the socket is closed."""
+        self._handler = handler
+        try:
+            while not self._stopping.is_set():
+                self._turn()
+        finally:
+            self._close()
+
+    def _turn(self) -> None:
+        poller = zmq.Poller()
+        poller.register(self._wakened, zmq.POLLIN)
+        # A client whose messages we cannot act on yet must wait: its data stays in its own send buffer.
+        if not self._inbox.full:
+            poller.register(self._router, zmq.POLLIN)
+        backlog = any(connection.next_outgoing() for connection in self._connections.values())
+        ready = dict(poller.poll(_BACKLOG_POLL_MS if backlog or self._inbox.full else _IDLE_POLL_MS))
+        if self._wakened.fileno() in ready:
+            self._wakened.recv(4096)
+        if self._router in ready:
+            self._receive()
+        while self._outbox:
+            peer, message, request_id = self._outbox.popleft()
+            if peer in self._connections:
+                self._connections[peer].send(message, request_id)
+        for peer in tuple(self._connections):
+            self._flush(peer)
+        self._expire()
+
+    def _receive(self) -> None:
+        for _ in range(_READS_PER_TURN):
+            try:
+                peer, *parts = self._read_parts()
+            except zmq.Again:
+                return
+            connection = self._connections.get(peer)
+            if connection is None:
+                if len(self._connections) >= MAX_PEERS:
+                    log.warning("more than %d clients; one more is ignored", MAX_PEERS)
+                    continue
+                connection = ServerConnection(self._welcome, clock=time.monotonic, worker_state=self._worker_state)
+                self._connections[peer] = connection
+            envelope = connection.receive(parts)
+            if envelope is not None:
+                self._post(peer, envelope, sum(len(part) for part in parts))
+
+    def _post(self, peer: bytes, envelope: Envelope, size: int) -> None:
+        self._inbox.put(lambda: self._handler.handle(peer, envelope), size)
+
+    def _read_parts(self) -> Sequence[bytes]:
+        """Read one message; of one with too many parts, only so many that it is refused for it."""
+        parts: list[bytes] = [self._router.recv(zmq.NOBLOCK)]
+        while self._router.getsockopt(zmq.RCVMORE):
+            part = self._router.recv(zmq.NOBLOCK)
+            if len(parts) <= MAX_PARTS + 1:
+                parts.append(part)
+        return parts
+
+    def _flush(self, peer: bytes) -> None:
+        connection = self._connections[peer]
+        while True:
+            parts = connection.next_outgoing()
+            if parts is None:
+                break
+            try:
+                self._router.send_multipart([peer, *parts], zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                break
+            except zmq.ZMQError as error:
+                if error.errno != zmq.EHOSTUNREACH:
+                    raise
+                self._forget(peer, "it is gone")
+                return
+            connection.drop_outgoing()
+        if connection.overflowing:
+            self._forget(peer, "it does not read what it is sent")
+
+    def _expire(self) -> None:
+        now = time.monotonic()
+        if now - self._expired_at < 1.0:
+            return
+        self._expired_at = now
+        for peer, connection in tuple(self._connections.items()):
+            if now - connection.last_heard > EXPIRE_AFTER_S:
+                self._forget(peer, "it fell silent")
+
+    def _forget(self, peer: bytes, reason: str) -> None:
+        log.info("a client is forgotten: %s", reason)
+        del self._connections[peer]
+        self._inbox.put(lambda: self._handler.forget(peer))
+
+    def _wake(self) -> None:
+        try:
+            self._waker.send(b"\0")
+        except OSError:
+            # Full: it wakes anyway. Closed: it has stopped.
+            pass
+
+    def _close(self) -> None:
+        self._router.close()
+        self._context.term()
+        self._waker.close()
+        self._wakened.close()
+
+
+def _explain_bind(endpoint: str, error: zmq.ZMQError) -> PortTakenError | SettingError:
+    if error.errno in (errno.EADDRINUSE, zmq.EADDRINUSE):
+        return PortTakenError(
+            f"cannot listen at {endpoint}: another program, perhaps another Rotomem daemon, listens there already; "
+            "stop it, or choose another port with --endpoint"
+        )
+    return SettingError(f"cannot listen at {endpoint}: {error.strerror}; choose an address of this machine")

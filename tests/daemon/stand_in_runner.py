@@ -1,0 +1,74 @@
+"""What the worker runs in these tests instead of the engines: small files, and accidents on demand.
+
+The engine's name in the request chooses: ``copy`` writes each frame, ``slow`` pauses between frames, the others go
+wrong at the third frame.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rotomem.errors import CancelledError, DiskFullError, WeightsMismatchError
+from rotomem.session.shot import MatteWritten, Progress, PropagationSummary, PropagationTask
+
+SLOW_S = 0.05
+
+
+def content_of(frame: int, revision: int) -> bytes:
+    """Return what the matte of a frame holds: 100 kB that differ by frame and revision."""
+    return f"matte {frame} of revision {revision}\n".encode() * 4000
+
+
+def run(
+    task: PropagationTask,
+    *,
+    on_matte: Callable[[MatteWritten], None],
+    on_progress: Callable[[Progress], None],
+    cancelled: Callable[[], bool],
+) -> PropagationSummary:
+    if task.engine == "mismatched":
+        raise WeightsMismatchError("the weights warp.safetensors lack the tensor key_proj.weight; install others")
+    frames = range(task.first, task.last + 1)
+    for done, frame in enumerate(frames):
+        if cancelled():
+            raise CancelledError(f"cancelled after {done} frames")
+        if done == 2:
+            _have_accident(task.engine)
+        on_progress(Progress(done, len(frames), "propagating", 10.0))
+        on_matte(_write(task, frame))
+        if task.engine in ("slow", "deaf"):
+            time.sleep(SLOW_S)
+    on_progress(Progress(len(frames), len(frames), "propagating", 10.0))
+    return PropagationSummary(tuple(frames), "copy", "", 0.5, ("frame 3: 2 NaN pixels were replaced",))
+
+
+def _write(task: PropagationTask, frame: int) -> MatteWritten:
+    path = Path(task.output_pattern % frame)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = content_of(frame, task.revision)
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
+    annotated = frame in {annotation.frame for annotation in task.annotations}
+    return MatteWritten(frame, path, hashlib.sha256(content).hexdigest(), len(content), annotated, "copy")
+
+
+def _have_accident(engine: str) -> None:
+    if engine == "aborting":
+        os.abort()
+    if engine == "exiting":
+        sys.exit(3)
+    if engine == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if engine == "full":
+        raise DiskFullError("the disk of /cache is full at frame 3; free some space and propagate again")
+    if engine == "faulty":
+        raise ZeroDivisionError("division by zero")
+    if engine == "deaf":
+        time.sleep(60)
