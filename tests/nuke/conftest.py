@@ -49,8 +49,8 @@ def plate_files(tmp_path: Path) -> Callable[..., str]:
         for _ in range(3):
             noise = (noise + np.roll(noise, 1, 0) + np.roll(noise, 1, 1) + np.roll(noise, 2, 1)) / 4
         for frame in range(first, last + 1):
-            left = 2 * (last - frame)
-            write_exr(tmp_path / f"{name}.{frame:04d}.exr", noise[:, left : left + 96], "RGB")
+            moved = np.roll(noise, 2 * frame, axis=1)
+            write_exr(tmp_path / f"{name}.{frame:04d}.exr", moved[:, :96], "RGB")
         return str(tmp_path / f"{name}.%04d.exr")
 
     return write

@@ -173,7 +173,8 @@ def test_stop_keeps_finished_frames_and_says_how_many(connected: Any, plate_file
     node = rotomem_node(read_node(plate_files(1, 60), last=60), roto)
     node["engine"].setValue("warp")
     node["propagate"].execute()
-    connected.pump(lambda: node["matte_count"].value() > 0, timeout_s=60)
+    connected.pump(lambda: node["matte_count"].value() > 0 or not actions.is_running(node), timeout_s=60)
+    assert actions.is_running(node), node["status"].value()
     assert inside(node, "CacheRead").knobs["on_error"].value() == "black"
     node["propagate"].execute()
     assert connected.messages.pop() == "Rotomem: Rotomem1 is propagating already; press stop first"
@@ -255,3 +256,23 @@ def test_the_daemons_sentence_reaches_the_node(connected: Any, plate_files: Call
     status = _press_and_wait(connected, node)
     assert status.startswith("failed: "), status
     assert "'no such space'" in status
+
+
+def test_pressing_again_takes_up_what_was_redrawn(connected: Any, plate_files: Callable[..., str]) -> None:
+    roto = roto_node()
+    root = roto["curves"].rootLayer
+    layer = add_layer(root, "arm")
+    shape = add_shape(layer, keys=[1, 5], slide=2.0)
+    node = rotomem_node(read_node(plate_files()), roto)
+    node["engine"].setValue("warp")
+    assert _press_and_wait(connected, node).startswith("ready: 2 annotated, 9/9")
+    layer.name = "hand"
+    for point in shape:
+        point.center.addPositionKey(9, (80.0, 5.0, 1.0))  # no area left on frame 9
+    layer.setVisible(1, True)
+    attributes = shape.getAttributes()
+    for name, value in (("ltt", 4), ("ltn", 1), ("ltm", 5)):
+        attributes.set(name, value)
+    assert _press_and_wait(connected, node).startswith("ready: 3 annotated, 9/9")
+    assert {"hand.A"} == {name for name in _matte(str(node["mattes"].value()), 1) if name.endswith(".A")}
+    assert channel_of(node, 9).max() == 0.0  # hidden on its key: not there

@@ -438,7 +438,6 @@ def _blended(mode: int, below: Any) -> Any:
 
 
 def _coverage(shape: Shape, path: list[Element], frame: int, size: tuple[int, int]) -> Any:
-    import cv2
     import numpy as np
 
     height, width = size
@@ -460,8 +459,21 @@ def _coverage(shape: Shape, path: list[Element], frame: int, size: tuple[int, in
                 m = element._transform.evaluate(frame).getMatrix()
                 x, y = m[0] * x + m[1] * y + m[3], m[4] * x + m[5] * y + m[7]
             vertices.append((x * scale, (height - y) * scale))
-    big = np.zeros((height * scale, width * scale), np.uint8)
-    # fillPoly works on pixel centres: half a fine pixel, in its fixed-point coordinates
-    fixed = np.round((np.array(vertices) - 0.5) * 256).astype(np.int32)
-    cv2.fillPoly(big, [fixed], 255, shift=8)
-    return cv2.resize(big, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255.0
+    return _filled(np.array(vertices), height * scale, width * scale).reshape(height, scale, width, scale).mean((1, 3))
+
+
+def _filled(vertices: Any, height: int, width: int) -> Any:
+    """Return (height, width) of 0 and 1: which sample centres lie inside of the polygon (even-odd)."""
+    import numpy as np
+
+    x0, y0 = vertices[:, 0], vertices[:, 1]
+    x1, y1 = np.roll(x0, -1), np.roll(y0, -1)
+    filled = np.zeros((height, width), np.float32)
+    centres = np.arange(width) + 0.5
+    for row in range(height):
+        y = row + 0.5
+        crossed = (y0 <= y) != (y1 <= y)
+        if crossed.any():
+            at = x0[crossed] + (y - y0[crossed]) / (y1[crossed] - y0[crossed]) * (x1[crossed] - x0[crossed])
+            filled[row] = np.searchsorted(np.sort(at), centres) % 2
+    return filled
