@@ -122,8 +122,11 @@ def key_frames(node: host.Node, roto_object: RotoObject) -> list[int]:
         if isinstance(placed.element, host.Shape):
             times.update(_transform_keys(placed.element))
             for point in placed.element:
-                for member in POINT_MEMBERS:
-                    times.update(getattr(point, member).getControlPointKeyTimes())
+                times.update(point.center.getControlPointKeyTimes())
+                for member in POINT_MEMBERS[1:]:
+                    # One key alone may be an untouched member's, as it is an untouched transform's.
+                    keys = getattr(point, member).getControlPointKeyTimes()
+                    times.update(keys if len(keys) > 1 else ())
     return sorted({math.floor(time + 0.5) for time in times})
 
 

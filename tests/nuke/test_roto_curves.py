@@ -171,7 +171,9 @@ def test_reading_leaves_no_attribute_behind(roto: Any) -> None:
 def test_annotated_frames_are_the_keys_of_points_and_moving_transforms(roto: Any) -> None:
     layer = add_layer(roto["curves"].rootLayer, "arm")
     shape = add_shape(layer, keys=[10, 20])
-    shape[3].leftTangent.addPositionKey(15, (1.0, 0.0, 0.0))
+    shape[2].featherCenter.addPositionKey(1, (0.0, 0.0, 0.0))
+    for frame in (10, 15):
+        shape[3].leftTangent.addPositionKey(frame, (1.0, 0.0, 0.0))
     add_shape(layer, keys=[30])
     (found,) = roto_objects(roto)
     assert key_frames(roto, found) == [10, 15, 20, 30]  # the untouched transforms' key at 1 is none of the artist's
