@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from rotomem.errors import SettingError
 
@@ -81,8 +82,9 @@ class NetworkConfig:
     def from_json(cls, text: str) -> NetworkConfig:
         """Read what :meth:`to_json` wrote; raises ``SettingError`` when it is anything else."""
         try:
-            fields = json.loads(text)
-            return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+            fields: dict[str, Any] = json.loads(text)
+            values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+            return cls(**values)
         except (ValueError, TypeError, AttributeError) as error:
             raise SettingError(f"{text[:80]!r} is not a network configuration: {error}") from error
 

@@ -40,9 +40,8 @@ class UpBlock(nn.Module):
         """Combine ``skip`` (B, in_dim, 2h, 2w), already convolved, with ``g`` (B, K, in_dim, h, w)."""
         batch, count = g.shape[:2]
         upsampled = F.interpolate(g.flatten(0, 1), scale_factor=2, mode="bilinear", align_corners=False)
-        combined = upsampled.unflatten(0, (batch, count)) + skip[:, None]
-        out: Tensor = self.out_conv(combined.flatten(0, 1))
-        return out.unflatten(0, (batch, count))
+        combined = torch.unflatten(upsampled, 0, (batch, count)) + skip[:, None]
+        return torch.unflatten(self.out_conv(combined.flatten(0, 1)), 0, (batch, count))
 
 
 class Decoder(nn.Module):
@@ -80,6 +79,6 @@ class Decoder(nn.Module):
         logits = self.pred(F.relu(g4))
         if update_hidden:
             updated = self.hidden_update(g16.flatten(0, 1), g8.flatten(0, 1), g4, logits, hidden.flatten(0, 1))
-            hidden = updated.unflatten(0, (batch, count))
+            hidden = torch.unflatten(updated, 0, (batch, count))
         logits = F.interpolate(logits.float(), scale_factor=4, mode="bilinear", align_corners=False)
-        return logits[:, 0].unflatten(0, (batch, count)), hidden
+        return torch.unflatten(logits[:, 0], 0, (batch, count)), hidden

@@ -22,7 +22,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, out_channels, H, W)."""
-        residual = self.conv2(F.relu(self.conv1(F.relu(x))))
+        residual: Tensor = self.conv2(F.relu(self.conv1(F.relu(x))))
         return residual + (x if self.downsample is None else self.downsample(x))
 
 
@@ -124,9 +124,9 @@ class FeatureFusion(nn.Module):
         objects = object_feature.flatten(0, 1)
         block1, downsample = self.block1, self._block1_downsample
         inner = F.conv2d(F.relu(objects), block1.conv1.weight[:, self.image_dim :], block1.conv1.bias, padding=1)
-        inner = inner.unflatten(0, (batch, count)) + image.conv1[:, None]
+        inner = torch.unflatten(inner, 0, (batch, count)) + image.conv1[:, None]
         shortcut = F.conv2d(objects, downsample.weight[:, self.image_dim :], downsample.bias, padding=1)
-        shortcut = shortcut.unflatten(0, (batch, count)) + image.downsample[:, None]
+        shortcut = torch.unflatten(shortcut, 0, (batch, count)) + image.downsample[:, None]
         fused = block1.conv2(F.relu(inner.flatten(0, 1))) + shortcut.flatten(0, 1)
         fused = self.block2(fused + self.attention(fused))
-        return fused.unflatten(0, (batch, count))
+        return torch.unflatten(fused, 0, (batch, count))

@@ -171,9 +171,7 @@ class InferenceCore:
         self._hidden = hidden
         return probability
 
-    def _step_annotated(
-        self, frame: int, image: Tensor, masks: Tensor, known: tuple[bool, ...], last: bool
-    ) -> Tensor:
+    def _step_annotated(self, frame: int, image: Tensor, masks: Tensor, known: tuple[bool, ...], last: bool) -> Tensor:
         permanent = self.memory.permanent
         entry = permanent[frame] if frame in permanent else None
         if entry is None or entry.known != known or not torch.equal(entry.masks, masks):
@@ -279,7 +277,9 @@ class InferenceCore:
             )
         flags = (True,) * self.num_objects if known is None else tuple(bool(flag) for flag in known)
         if len(flags) != self.num_objects or not any(flags):
-            raise AnnotationError(f"frame {frame} must state for {self.num_objects} objects which are known, at least one")
+            raise AnnotationError(
+                f"frame {frame} must state for {self.num_objects} objects which are known, at least one"
+            )
         masks = masks.to(self._device, torch.float32)
         if not bool(((masks >= 0) & (masks <= 1)).all()):
             raise AnnotationError(f"the masks of frame {frame} leave [0, 1] or hold NaN; scale or repair them first")

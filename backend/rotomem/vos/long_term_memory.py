@@ -79,7 +79,7 @@ def _potentiate(similarity: Tensor, source: MemoryElements, count: int) -> Tenso
     """
     values = source["value"][:count]
     if all(source.is_complete(index) for index in range(values.shape[1])):
-        return read_memory(similarity, values.flatten(1)).unflatten(1, values.shape[1:])
+        return read_memory(similarity, values.flatten(1)).view(-1, *values.shape[1:])
     per_object = []
     for index in range(values.shape[1]):
         hidden = similarity.masked_fill(~source["readable"][:count, index], -torch.inf)

@@ -36,7 +36,7 @@ class MemoryBank:
 
     def add(self, features: FrameFeatures, value: Tensor, readable: Sequence[bool]) -> None:
         """Memorise a propagated frame with its value (1, K, Cv, h, w); consolidates when working memory is full."""
-        self.working.add(features, value, readable)
+        self.working.add(self.permanent.centred_key(features), features, value, readable)
         if self.working.frame_count >= self._config.max_mid_term_frames:
             self.long_term.consolidate(self.working)
 
@@ -46,7 +46,7 @@ class MemoryBank:
         Every one of ``objects`` must be known. Usage is counted in working memory and, if configured, in long-term
         memory, from the first group of objects that share an affinity.
         """
-        query = augment_query(as_rows(features.key), as_rows(features.selection))
+        query = augment_query(self.permanent.centred_key(features), as_rows(features.selection))
         memories = [m.elements for m in (self.long_term, self.working, self.permanent) if m.elements.size]
         offsets = [0]
         for memory in memories:
@@ -56,7 +56,7 @@ class MemoryBank:
         chunk = max(1, CHUNK_ELEMENTS // offsets[-1])
         usage = query.new_zeros(offsets[-1])
         parts: list[list[Tensor]] = [[] for _ in groups]
-        for rows in query.split(chunk):
+        for rows in torch.split(query, chunk):
             similarity = rows.new_empty(len(rows), offsets[-1])
             for memory, start, stop in zip(memories, offsets, offsets[1:], strict=False):
                 similarity_of(rows, memory["augmented_key"], out=similarity[:, start:stop])
@@ -132,7 +132,7 @@ def _assemble(
     """Return (1, len(objects), Cv, h, w) in the order of ``objects`` from chunks (Q, len(group) · Cv)."""
     by_object: dict[int, Tensor] = {}
     for chunks, group in zip(parts, groups, strict=True):
-        readout = torch.cat(list(chunks)).unflatten(1, (len(group), -1))
+        readout = torch.unflatten(torch.cat(list(chunks)), 1, (len(group), -1))
         by_object.update(zip(group, readout.unbind(1), strict=True))
     stacked = torch.stack([by_object[index] for index in objects])
-    return stacked.transpose(1, 2).unflatten(2, list(grid))[None]
+    return torch.unflatten(stacked.transpose(1, 2), 2, list(grid))[None]

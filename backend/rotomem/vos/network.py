@@ -86,7 +86,7 @@ class Network(nn.Module):
         rows = augment_query(query.key.flatten(2).transpose(1, 2), query.selection.flatten(2).transpose(1, 2))
         values = value.flatten(1, 2).transpose(1, 2)
         readout = read_memory(similarity_of(rows, memory), values, top_k=top_k)
-        return readout.transpose(1, 2).unflatten(2, query.key.shape[2:]).unflatten(1, value.shape[1:3])
+        return readout.transpose(1, 2).reshape(*value.shape[:3], *query.key.shape[2:])
 
     def decode(
         self, features: FrameFeatures, readout: Tensor, hidden: Tensor, *, update_hidden: bool
@@ -103,4 +103,4 @@ class Network(nn.Module):
     def reinforce_hidden(self, value: Tensor, hidden: Tensor) -> Tensor:
         """Return the sensory memory (B, K, hidden_dim, h, w) after a frame with this value was memorised."""
         updated: Tensor = self.value_encoder.hidden_reinforce(value.flatten(0, 1), hidden.flatten(0, 1))
-        return updated.unflatten(0, hidden.shape[:2])
+        return updated.reshape(hidden.shape)

@@ -33,6 +33,7 @@ class PermanentMemory:
         self.elements = MemoryElements(object_count)
         self._entries: dict[int, PermanentEntry] = {}
         self._grid = (0, 0)
+        self._origin: Tensor | None = None
 
     def __contains__(self, frame: int) -> bool:
         return frame in self._entries
@@ -55,7 +56,9 @@ class PermanentMemory:
     def put(self, frame: int, entry: PermanentEntry, features: FrameFeatures, value: Tensor) -> None:
         """Add an entry with its value (1, K, Cv, h, w), or replace that of the same frame where it lies."""
         self._grid = (value.shape[-2], value.shape[-1])
-        augmented_key = augment_memory_key(as_rows(features.key), as_rows(features.shrinkage))
+        if self._origin is None:
+            self._origin = as_rows(features.key).mean(dim=0)
+        augmented_key = augment_memory_key(self.centred_key(features), as_rows(features.shrinkage))
         columns = {"augmented_key": augmented_key, "value": value_rows(value)}
         if frame in self._entries:
             self.elements.overwrite(self._rows_of(frame).start, columns, entry.known)
@@ -64,10 +67,19 @@ class PermanentMemory:
         self._entries[frame] = entry
         self._refresh_completeness()
 
+    def centred_key(self, features: FrameFeatures) -> Tensor:
+        """Return a frame's key as rows (h·w, C), less the mean key of the first annotated frame.
+
+        Similarity depends on differences of keys alone. Without their common part, the squares that cancel in it are
+        small, so that float32 orders memory elements as float64 does, on any device and with any number of threads.
+        """
+        key = as_rows(features.key)
+        return key if self._origin is None else key - self._origin
+
     def value_of(self, frame: int) -> Tensor:
         """Return a frame's value (1, K, Cv, h, w) for the sensory memory's deep update; it is never encoded twice."""
         rows = self.elements["value"][self._rows_of(frame)]
-        return rows.permute(1, 2, 0).unflatten(2, self._grid)[None]
+        return torch.unflatten(rows.permute(1, 2, 0), 2, self._grid)[None]
 
     def forget(self, frame: int) -> None:
         """Remove exactly that frame's elements."""

@@ -41,5 +41,5 @@ class ValueEncoder(nn.Module):
         # Pooling before the rectifier is the published order; the two commute, and pooled maps are a quarter the size.
         x = F.relu(F.max_pool2d(self.bn1(self.conv1(x)), 3, stride=2, padding=1))
         x = self.layer3(self.layer2(self.layer1(x)))
-        value: Tensor = self.fuser(self.fuser.image_part(f16), x.unflatten(0, (batch, count)))
+        value: Tensor = self.fuser(self.fuser.image_part(f16), torch.unflatten(x, 0, (batch, count)))
         return value

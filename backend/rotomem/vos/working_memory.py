@@ -34,9 +34,16 @@ class WorkingMemory:
         """Return True if some frame shows what the object looks like."""
         return any(readable[object_index] for readable in self._frames)
 
-    def add(self, features: FrameFeatures, value: Tensor, readable: Sequence[bool]) -> None:
-        """Add a frame with its value (1, K, Cv, h, w); ``readable`` has one flag per object."""
-        key, shrinkage = as_rows(features.key), as_rows(features.shrinkage)
+    def add(self, key: Tensor, features: FrameFeatures, value: Tensor, readable: Sequence[bool]) -> None:
+        """Add a frame.
+
+        Args:
+            key: (h·w, C), centred as in permanent memory.
+            features: of the frame.
+            value: (1, K, Cv, h, w).
+            readable: one flag per object.
+        """
+        shrinkage = as_rows(features.shrinkage)
         columns = {
             "augmented_key": augment_memory_key(key, shrinkage),
             "value": value_rows(value),
