@@ -6,8 +6,10 @@ Written from ``specs/xmem.md`` and the papers (XMem, ECCV 2022; XMem++, ICCV 202
 from rotomem.vos.checkpoint import LoadedNetwork, convert_checkpoint, load_network, save_weights
 from rotomem.vos.config import MemoryConfig, NetworkConfig
 from rotomem.vos.feature_cache import FeatureCache
+from rotomem.vos.flow_prior import Track, carry_mattes, extend_track, flow_agreement, join_priors
 from rotomem.vos.inference_core import PHASES, InferenceCore
 from rotomem.vos.network import FrameFeatures, Network
+from rotomem.vos.prior_cue import PriorFeatures
 from rotomem.vos.weights_store import WeightsFile, add_weights, find_weights, installed_weights, verify_weights
 
 __all__ = [
@@ -19,11 +21,17 @@ __all__ = [
     "MemoryConfig",
     "Network",
     "NetworkConfig",
+    "PriorFeatures",
+    "Track",
     "WeightsFile",
     "add_weights",
+    "carry_mattes",
     "convert_checkpoint",
+    "extend_track",
     "find_weights",
+    "flow_agreement",
     "installed_weights",
+    "join_priors",
     "load_network",
     "save_weights",
     "verify_weights",

@@ -10,6 +10,7 @@ from typing import Any
 from rotomem.errors import SettingError
 
 NORMS = ("batch", "group")
+PRIOR_CHANNELS = (0, 4)
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,9 @@ class NetworkConfig:
         gate_reduction: how much narrower the channel gate is inside.
         norm: ``batch`` (published checkpoints) or ``group``, which does not depend on the batch, for training in
             small batches. Both live under the same module names.
+        prior_channels: of the cue from flow-carried mattes, 0 or 4; see :mod:`rotomem.vos.prior_cue`. 0, as published,
+            leaves the decoder without it.
+        prior_width: channels of that cue's encoder at stride 2.
     """
 
     key_width: int = 64
@@ -43,15 +47,21 @@ class NetworkConfig:
     sensory_width: int = 256
     gate_reduction: int = 16
     norm: str = "batch"
+    prior_channels: int = 0
+    prior_width: int = 16
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             sizes = value if isinstance(value, tuple) else (value,)
-            if field.name != "norm" and not all(isinstance(size, int) and size > 0 for size in sizes):
+            if field.name not in ("norm", "prior_channels") and not all(
+                isinstance(size, int) and size > 0 for size in sizes
+            ):
                 raise SettingError(f"network setting {field.name} is {value!r}; give whole numbers above 0")
         if self.norm not in NORMS:
             raise SettingError(f"network setting norm is {self.norm!r}; give one of {', '.join(NORMS)}")
+        if self.prior_channels not in PRIOR_CHANNELS:
+            raise SettingError(f"network setting prior_channels is {self.prior_channels!r}; give 0 or 4")
 
     @property
     def feature_dims(self) -> tuple[int, int, int]:
@@ -72,6 +82,24 @@ class NetworkConfig:
             sensory_width=64,
             gate_reduction=8,
             norm="group",
+        )
+
+    @classmethod
+    def light(cls) -> NetworkConfig:
+        """The network that two CPU cores can train and tune to a shot: 3,073,784 parameters, with the prior cue."""
+        return cls(
+            key_width=16,
+            key_blocks=(2, 3, 3),
+            value_width=16,
+            value_blocks=(1, 1, 2),
+            key_dim=48,
+            value_dim=96,
+            hidden_dim=32,
+            decoder_widths=(96, 64, 32),
+            sensory_width=48,
+            gate_reduction=8,
+            norm="group",
+            prior_channels=4,
         )
 
     def to_json(self) -> str:

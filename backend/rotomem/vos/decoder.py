@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from rotomem.vos.config import NetworkConfig
 from rotomem.vos.fusion import FeatureFusion, FusionImagePart, ResidualBlock
+from rotomem.vos.prior_cue import EdgeHead, PriorEncoder, PriorFeatures
 from rotomem.vos.sensory import LightUpdate
 
 
@@ -36,12 +37,16 @@ class UpBlock(nn.Module):
         self.skip_conv = nn.Conv2d(skip_dim, in_dim, 3, padding=1)
         self.out_conv = ResidualBlock(in_dim, out_dim)
 
-    def forward(self, skip: Tensor, g: Tensor) -> Tensor:
-        """Combine ``skip`` (B, in_dim, 2h, 2w), already convolved, with ``g`` (B, K, in_dim, h, w)."""
+    def forward(self, skip: Tensor, g: Tensor, cue: Tensor | None = None) -> Tensor:
+        """Combine ``skip`` (B, in_dim, 2h, 2w), already convolved, with ``g`` (B, K, in_dim, h, w).
+
+        ``cue`` (B*K, in_dim, 2h, 2w) is added where there is one.
+        """
         batch, count = g.shape[:2]
         upsampled = F.interpolate(g.flatten(0, 1), scale_factor=2, mode="bilinear", align_corners=False)
         combined = torch.unflatten(upsampled, 0, (batch, count)) + skip[:, None]
-        return torch.unflatten(self.out_conv(combined.flatten(0, 1)), 0, (batch, count))
+        objects = combined.flatten(0, 1) if cue is None else combined.flatten(0, 1) + cue
+        return torch.unflatten(self.out_conv(objects), 0, (batch, count))
 
 
 class Decoder(nn.Module):
@@ -56,6 +61,9 @@ class Decoder(nn.Module):
         self.up_16_8 = UpBlock(f8_dim, width16, width8)
         self.up_8_4 = UpBlock(f4_dim, width8, width4)
         self.pred = nn.Conv2d(width4, 1, 3, padding=1)
+        if config.prior_channels:
+            self.prior_encoder = PriorEncoder(config)
+            self.edge_head = EdgeHead(config)
 
     def image_part(self, f16: Tensor, f8: Tensor, f4: Tensor) -> DecoderImagePart:
         """Precompute for one frame's features."""
@@ -64,21 +72,33 @@ class Decoder(nn.Module):
         )
 
     def forward(
-        self, image: DecoderImagePart, readout: Tensor, hidden: Tensor, *, update_hidden: bool
+        self,
+        image: DecoderImagePart,
+        readout: Tensor,
+        hidden: Tensor,
+        *,
+        update_hidden: bool,
+        cue: PriorFeatures | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return logits (B, K, H, W) and the sensory memory (B, K, hidden_dim, h, w), updated if asked to.
 
         Args:
             readout: (B, K, value_dim, h, w).
             hidden: (B, K, hidden_dim, h, w), sensory memory before this frame.
+            cue: of flow-carried mattes; without it, as published, logits are those of stride 4, enlarged.
         """
         batch, count = readout.shape[:2]
         g16 = self.fuser(image.fusion, torch.cat([readout, hidden.to(readout.dtype)], dim=2))
-        g8 = self.up_16_8(image.skip8, g16)
-        g4 = self.up_8_4(image.skip4, g8).flatten(0, 1)
+        if cue is not None:
+            g16 = g16 + torch.unflatten(cue.add16, 0, (batch, count))
+        g8 = self.up_16_8(image.skip8, g16, cue.add8 if cue else None)
+        g4 = self.up_8_4(image.skip4, g8, cue.add4 if cue else None).flatten(0, 1)
         logits = self.pred(F.relu(g4))
         if update_hidden:
             updated = self.hidden_update(g16.flatten(0, 1), g8.flatten(0, 1), g4, logits, hidden.flatten(0, 1))
             hidden = torch.unflatten(updated, 0, (batch, count))
-        logits = F.interpolate(logits.float(), scale_factor=4, mode="bilinear", align_corners=False)
+        if cue is not None:
+            logits = self.edge_head(g4, logits, cue)
+        else:
+            logits = F.interpolate(logits.float(), scale_factor=4, mode="bilinear", align_corners=False)
         return torch.unflatten(logits[:, 0], 0, (batch, count)), hidden

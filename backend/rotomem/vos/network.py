@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from rotomem.vos.config import NetworkConfig
 from rotomem.vos.decoder import Decoder, DecoderImagePart
 from rotomem.vos.key_encoder import KeyEncoder, KeyProjection
+from rotomem.vos.prior_cue import PriorFeatures
 from rotomem.vos.similarity import augment_memory_key, augment_query, read_memory, similarity_of
 from rotomem.vos.value_encoder import ValueEncoder
 
@@ -88,8 +89,24 @@ class Network(nn.Module):
         readout = read_memory(similarity_of(rows, memory), values, top_k=top_k)
         return readout.transpose(1, 2).reshape(*value.shape[:3], *query.key.shape[2:])
 
+    def encode_prior(self, image: Tensor, prior: Tensor) -> PriorFeatures:
+        """Encode flow-carried mattes for :meth:`decode`; only where ``prior_channels`` is not 0.
+
+        Args:
+            image: (B, 3, H, W), normalised.
+            prior: (B, K, 4, H, W) in [0, 1]; see :func:`rotomem.vos.flow_prior.join_priors`.
+        """
+        cue: PriorFeatures = self.decoder.prior_encoder(image, prior)
+        return cue
+
     def decode(
-        self, features: FrameFeatures, readout: Tensor, hidden: Tensor, *, update_hidden: bool
+        self,
+        features: FrameFeatures,
+        readout: Tensor,
+        hidden: Tensor,
+        *,
+        update_hidden: bool,
+        cue: PriorFeatures | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return logits (B, K, H, W) and sensory memory; see :class:`Decoder`.
 
@@ -97,7 +114,7 @@ class Network(nn.Module):
         """
         if isinstance(features.finer, Pyramid):
             features.finer = self.decoder.image_part(features.f16, features.finer.f8, features.finer.f4)
-        logits, hidden = self.decoder(features.finer, readout, hidden, update_hidden=update_hidden)
+        logits, hidden = self.decoder(features.finer, readout, hidden, update_hidden=update_hidden, cue=cue)
         return logits, hidden
 
     def reinforce_hidden(self, value: Tensor, hidden: Tensor) -> Tensor:
