@@ -217,7 +217,7 @@ class InferenceCore:
         features = self._encode_key(frame, image)
         probability = aggregate(self._padding.add(masks)[None])
         value = self._encode_value(image, features, probability[:, 1:], known)
-        self.memory.permanent.put(frame, PermanentEntry(masks.clone(), known), features, value)
+        self.memory.permanent.put(frame, PermanentEntry(masks, known), features, value)
 
     def _encode_key(self, frame: int, image: Tensor) -> FrameFeatures:
         with self._timed("encode_key"), self._mixed_precision():
