@@ -142,11 +142,11 @@ class _Worker:
         done = 0
 
         def tell_progress(progress: Progress) -> None:
-            nonlocal done
-            done = progress.done
             self._pipe.send(JobProgressed(job.job_id, progress))
 
         def tell_matte(matte: MatteWritten) -> None:
+            nonlocal done
+            done += 1
             self._pipe.send(JobWrote(job.job_id, matte))
 
         self._pipe.send(JobStarted(job.job_id))

@@ -1,0 +1,182 @@
+"""One worker process after the other: what becomes of jobs, and of those after a crash. Real processes."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rotomem.daemon.jobs import WorkerPool
+from rotomem.daemon.worker import (
+    JobBroke,
+    JobEnded,
+    JobProgressed,
+    JobStarted,
+    JobStopped,
+    JobWrote,
+    WorkerEvent,
+)
+from rotomem.session.shot import PlateReference, PropagationTask
+
+WAIT_S = 60.0
+
+
+class Events:
+    """What a pool told, in order."""
+
+    def __init__(self) -> None:
+        self._queue: queue.Queue[WorkerEvent] = queue.Queue()
+        self.put = self._queue.put
+
+    def until_end(self) -> list[WorkerEvent]:
+        """Wait for the end of the job that runs; return all that was told of it."""
+        events: list[WorkerEvent] = []
+        while not events or not isinstance(events[-1], (JobEnded, JobStopped, JobBroke)):
+            events.append(self._queue.get(timeout=WAIT_S))
+        return events
+
+    def waiting(self) -> list[WorkerEvent]:
+        """Return what was told and not read yet."""
+        return [self._queue.get() for _ in range(self._queue.qsize())]
+
+    def until(self, kind: type[WorkerEvent]) -> None:
+        while not isinstance(self._queue.get(timeout=WAIT_S), kind):
+            pass
+
+
+@pytest.fixture
+def events() -> Events:
+    return Events()
+
+
+@pytest.fixture
+def pool(events: Events) -> Iterator[WorkerPool]:
+    made = WorkerPool(on_event=events.put, runner="stand_in_runner:run", stop_grace_s=0.5)
+    yield made
+    made.close()
+
+
+def task_in(folder: Path, engine: str, *, last: int = 4) -> PropagationTask:
+    return PropagationTask(
+        plate=PlateReference(first=1, last=last, pattern="/p.%04d.exr"),
+        annotations=(),
+        objects=("hero",),
+        first=1,
+        last=last,
+        output_pattern=str(folder / "matte.%04d.exr"),
+        engine=engine,
+    )
+
+
+def frames_written(events: list[WorkerEvent]) -> list[int]:
+    return [event.matte.frame for event in events if isinstance(event, JobWrote)]
+
+
+def test_a_job_tells_its_start_each_matte_and_its_end(pool: WorkerPool, events: Events, tmp_path: Path) -> None:
+    assert pool.state == "none"
+    pool.submit("a", task_in(tmp_path, "copy"))
+    told = events.until_end()
+    assert isinstance(told[0], JobStarted)
+    assert frames_written(told) == [1, 2, 3, 4]
+    assert [event.progress.done for event in told if isinstance(event, JobProgressed)] == [0, 1, 2, 3, 4]
+    end = told[-1]
+    assert isinstance(end, JobEnded)
+    assert end.summary.frames == (1, 2, 3, 4)
+    assert pool.state == "idle"
+
+
+@pytest.mark.parametrize(
+    ("engine", "words"),
+    [("aborting", "signal 6 (SIGABRT)"), ("killed", "signal 9 (SIGKILL) (often too little memory)")],
+)
+def test_a_crash_fails_its_job_with_a_sentence_and_the_next_one_runs(
+    pool: WorkerPool, events: Events, tmp_path: Path, engine: str, words: str
+) -> None:
+    pool.submit("a", task_in(tmp_path, engine))
+    pool.submit("b", task_in(tmp_path, "copy"))
+    told = events.until_end()
+    assert frames_written(told) == [1, 2]
+    end = told[-1]
+    assert isinstance(end, JobBroke)
+    assert (end.job_id, end.code) == ("a", "WORKER_CRASHED")
+    assert words in end.message
+    assert "the 2 mattes that it had made are kept" in end.message
+    assert frames_written(events.until_end()) == [1, 2, 3, 4]
+
+
+def test_a_worker_that_exits_is_a_crash_too(pool: WorkerPool, events: Events, tmp_path: Path) -> None:
+    pool.submit("a", task_in(tmp_path, "exiting"))
+    end = events.until_end()[-1]
+    assert isinstance(end, JobBroke)
+    assert "exit code 3" in end.message
+
+
+@pytest.mark.parametrize(
+    ("engine", "code", "words"),
+    [
+        ("full", "DISK_FULL", "the disk of /cache is full at frame 3"),
+        ("mismatched", "WEIGHTS_MISMATCH", "lack the tensor key_proj.weight"),
+        ("faulty", "INTERNAL", "(ZeroDivisionError: division by zero)"),
+    ],
+)
+def test_an_error_fails_its_job_with_its_code_and_sentence(
+    pool: WorkerPool, events: Events, tmp_path: Path, engine: str, code: str, words: str
+) -> None:
+    pool.submit("a", task_in(tmp_path, engine))
+    pool.submit("b", task_in(tmp_path, "copy"))
+    end = events.until_end()[-1]
+    assert isinstance(end, JobBroke)
+    assert end.code == code
+    assert words in end.message
+    assert isinstance(events.until_end()[-1], JobEnded)
+
+
+def test_a_runner_that_cannot_be_loaded_is_named(events: Events, tmp_path: Path) -> None:
+    pool = WorkerPool(on_event=events.put, runner="no_such_module:run")
+    pool.submit("a", task_in(tmp_path, "copy"))
+    end = events.until_end()[-1]
+    pool.close()
+    assert isinstance(end, JobBroke)
+    assert end.code == "SETTING"
+    assert "no_such_module" in end.message
+
+
+def test_cancelling_stops_between_frames_and_keeps_what_is_made(
+    pool: WorkerPool, events: Events, tmp_path: Path
+) -> None:
+    pool.submit("a", task_in(tmp_path, "slow", last=1000))
+    events.until(JobWrote)
+    pool.cancel("a")
+    told = events.until_end()
+    end = told[-1]
+    assert isinstance(end, JobStopped)
+    assert 1 <= end.done < 1000
+    assert len(list(tmp_path.glob("matte.*.exr"))) == end.done
+
+
+def test_a_job_cancelled_in_the_queue_never_starts(pool: WorkerPool, events: Events, tmp_path: Path) -> None:
+    pool.submit("a", task_in(tmp_path, "slow", last=5))
+    pool.submit("b", task_in(tmp_path, "copy"))
+    pool.cancel("b")
+    assert isinstance(events.until_end()[-1], JobEnded)
+    assert events.until_end() == [JobStopped("b", 0)]
+
+
+def test_a_job_that_does_not_listen_is_ended_with_its_process(pool: WorkerPool, events: Events, tmp_path: Path) -> None:
+    pool.submit("a", task_in(tmp_path, "deaf"))
+    events.until(JobWrote)
+    events.until(JobWrote)
+    pool.cancel("a")
+    assert events.until_end()[-1] == JobStopped("a", 2)
+    pool.submit("b", task_in(tmp_path, "copy"))
+    assert isinstance(events.until_end()[-1], JobEnded)
+
+
+def test_closing_ends_a_running_job_and_tells_no_end(pool: WorkerPool, events: Events, tmp_path: Path) -> None:
+    pool.submit("a", task_in(tmp_path, "slow", last=1000))
+    events.until(JobWrote)
+    pool.close()
+    assert pool.state == "none"
+    assert not any(isinstance(event, (JobEnded, JobStopped, JobBroke)) for event in events.waiting())

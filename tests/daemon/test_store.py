@@ -1,0 +1,250 @@
+"""What the store keeps, refuses and finds again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from rotomem.daemon.index import MatteRow
+from rotomem.daemon.refusals import DamagedUploadError, MatteGoneError, UnknownSessionError, UploadError
+from rotomem.daemon.store import Store
+from rotomem.errors import AnnotationError, AnnotationRangeError, DiskFullError, StoreError
+from rotomem_client.messages import (
+    Chunk,
+    FrameOffer,
+    OfferFrames,
+    OpenSession,
+    Plate,
+    PutAnnotation,
+    RemoveAnnotation,
+)
+from rotomem_client.shapes import ControlPoint, Shape
+
+TRIANGLE = Shape("t", (ControlPoint((0.5, 0.0)), ControlPoint((4.0, 0.25)), ControlPoint((0.0, 4.0))), opacity=0.5)
+OPEN = OpenSession("sh010", Plate(1001, 1010, "/p.%04d.exr", "ACEScg"), ("hero", "car"))
+DRAW = PutAnnotation("sh010", 1005, "hero", (TRIANGLE,))
+CONTENT = bytes(range(256)) * 16
+SHA = hashlib.sha256(CONTENT).hexdigest()
+OFFER = FrameOffer(1001, SHA, len(CONTENT), ".exr")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+def opened(root: Path) -> Store:
+    store = Store(root)
+    store.open_session(OPEN)
+    return store
+
+
+def upload(store: Store, content: bytes = CONTENT, offer: FrameOffer = OFFER) -> bool:
+    return store.write_chunk(Chunk(offer.sha256, store.upload_offset(offer), content), offer)
+
+
+def put_matte(store: Store, frame: int, content: bytes = b"matte") -> MatteRow:
+    path = Path(store.matte_pattern("sh010", 1) % frame)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    sha256 = hashlib.sha256(content).hexdigest()
+    row = MatteRow("sh010", 1, frame, "0" * 32, sha256, len(content), str(path), False, "warp")
+    with store.transaction():
+        store.index.put_matte(row)
+    return row
+
+
+def test_everything_is_there_again_after_a_restart(root: Path) -> None:
+    store = opened(root)
+    store.bind_frames(OfferFrames("sh010", "plate", (OFFER,)))
+    assert upload(store)
+    assert store.put_annotation(DRAW) == 1
+    assert store.put_annotation(PutAnnotation("sh010", 1007, "car", absent=True)) == 2
+    matte = put_matte(store, 1001)
+    store.close()
+
+    again = Store(root)
+    session = again.session("sh010")
+    assert (session.plate, session.objects, session.revision) == (OPEN.plate, ("hero", "car"), 2)
+    rows = again.index.annotations("sh010", 2)
+    assert [(row.frame, row.object_name, row.kind, row.shapes) for row in rows] == [
+        (1005, "hero", "shapes", (TRIANGLE,)),
+        (1007, "car", "absent", ()),
+    ]
+    assert again.plate_files("sh010") == {1001: root / "blobs" / SHA[:2] / f"{SHA}.exr"}
+    assert again.plate_files("sh010")[1001].read_bytes() == CONTENT
+    assert again.matte("sh010", 1, 1001, matte.sha256) == matte
+    again.close()
+
+
+def test_each_change_of_an_annotation_is_a_revision_and_old_ones_stay(root: Path) -> None:
+    store = opened(root)
+    assert store.put_annotation(DRAW) == 1
+    assert store.put_annotation(PutAnnotation("sh010", 1005, "hero", absent=True)) == 2
+    assert store.remove_annotation(RemoveAnnotation("sh010", 1005, "hero")) == 3
+    kinds = [[row.kind for row in store.index.annotations("sh010", revision)] for revision in range(4)]
+    assert kinds == [[], ["shapes"], ["absent"], []]
+    store.close()
+
+
+def test_the_same_annotation_again_is_no_new_revision(root: Path) -> None:
+    store = opened(root)
+    assert [store.put_annotation(DRAW), store.put_annotation(DRAW)] == [1, 1]
+    assert store.remove_annotation(RemoveAnnotation("sh010", 1006, "hero")) == 1
+    store.close()
+
+
+def test_another_plate_is_a_new_revision_and_another_range_is_not(root: Path) -> None:
+    store = opened(root)
+    longer, other = (Plate(990, 1020, pattern, "ACEScg") for pattern in ("/p.%04d.exr", "/q.%04d.exr"))
+    assert store.open_session(OpenSession("sh010", longer, OPEN.objects)).revision == 0
+    assert store.open_session(OpenSession("sh010", other, OPEN.objects)).revision == 1
+    assert store.open_session(OpenSession("sh010", other, ("hero",))).revision == 2
+    store.close()
+
+
+def test_a_frame_rendered_anew_is_a_new_revision(root: Path) -> None:
+    store = opened(root)
+    store.bind_frames(OfferFrames("sh010", "plate", (OFFER,)))
+    store.bind_frames(OfferFrames("sh010", "plate", (OFFER,)))
+    assert store.session("sh010").revision == 0
+    store.bind_frames(OfferFrames("sh010", "plate", (FrameOffer(1001, "0" * 64, 9, ".exr"),)))
+    assert store.session("sh010").revision == 1
+    store.close()
+
+
+def test_annotations_that_have_no_place_are_refused(root: Path) -> None:
+    store = opened(root)
+    with pytest.raises(AnnotationRangeError, match="frame 1011 is annotated but the plate has frames 1001-1010"):
+        store.put_annotation(PutAnnotation("sh010", 1011, "hero", (TRIANGLE,)))
+    with pytest.raises(AnnotationError, match="'dog', which is not among the session's objects hero, car"):
+        store.put_annotation(PutAnnotation("sh010", 1005, "dog", (TRIANGLE,)))
+    with pytest.raises(AnnotationError, match="alpha of 'hero' on frame 1005 was not uploaded"):
+        store.put_annotation(PutAnnotation("sh010", 1005, "hero", alpha_sha256=SHA))
+    with pytest.raises(UnknownSessionError, match="no session 'sh020'"):
+        store.put_annotation(PutAnnotation("sh020", 1005, "hero", (TRIANGLE,)))
+    assert store.session("sh010").revision == 0
+    store.close()
+
+
+def test_an_interrupted_upload_goes_on_after_a_restart(root: Path) -> None:
+    store = opened(root)
+    assert not store.write_chunk(Chunk(SHA, 0, CONTENT[:1000]), OFFER)
+    store.close()
+    again = Store(root)
+    assert again.upload_offset(OFFER) == 1000
+    assert again.write_chunk(Chunk(SHA, 1000, CONTENT[1000:]), OFFER)
+    assert again.upload_offset(OFFER) == OFFER.size
+    again.close()
+
+
+def test_an_upload_that_was_complete_when_the_daemon_died_is_taken_in(root: Path) -> None:
+    opened(root).close()
+    (root / "incoming" / f"{SHA}.part").write_bytes(CONTENT)
+    store = Store(root)
+    assert store.upload_offset(OFFER) == OFFER.size
+    assert store.index.blob(SHA) is not None
+    store.close()
+
+
+def test_damaged_uploads_are_thrown_away_and_begin_anew(root: Path) -> None:
+    store = opened(root)
+    with pytest.raises(DamagedUploadError):
+        upload(store, content=bytes(len(CONTENT)))
+    assert store.upload_offset(OFFER) == 0
+    assert upload(store)
+    store.close()
+
+
+def test_a_gap_in_an_upload_is_refused(root: Path) -> None:
+    store = opened(root)
+    with pytest.raises(UploadError, match="leaves a gap"):
+        store.write_chunk(Chunk(SHA, 5, CONTENT[5:]), OFFER)
+    store.close()
+
+
+def test_more_than_the_disk_holds_is_refused_before_it_is_sent(root: Path) -> None:
+    store = opened(root)
+    with pytest.raises(DiskFullError, match=r"the daemon's disk is full: .* free some space"):
+        store.require_space(2**60)
+    store.close()
+
+
+def test_files_that_someone_removed_are_not_promised_any_more(root: Path) -> None:
+    store = opened(root)
+    store.bind_frames(OfferFrames("sh010", "plate", (OFFER,)))
+    upload(store)
+    kept, gone = put_matte(store, 1001), put_matte(store, 1002)
+    blob = store.plate_files("sh010")[1001]
+    store.close()
+    blob.unlink()
+    Path(gone.path).write_bytes(b"cut")
+
+    again = Store(root)
+    assert again.plate_files("sh010") == {}
+    assert again.index.matte_frames("sh010") == (1, [1001])
+    assert again.matte("sh010", 1, 1001, kept.sha256) == kept
+    with pytest.raises(MatteGoneError, match="no matte of frame 1002 in revision 1"):
+        again.matte("sh010", 1, 1002, gone.sha256)
+    with pytest.raises(MatteGoneError, match="made anew meanwhile"):
+        again.matte("sh010", 1, 1001, "0" * 64)
+    again.close()
+
+
+def test_what_a_killed_writer_left_is_swept_away(root: Path) -> None:
+    store = opened(root)
+    matte = put_matte(store, 1001)
+    store.close()
+    left = Path(matte.path).with_name(".matte.1002.exr.17.part")
+    left.write_bytes(b"half")
+    Store(root).close()
+    assert not left.exists()
+    assert Path(matte.path).exists()
+
+
+def test_a_store_belongs_to_one_daemon_at_a_time(root: Path) -> None:
+    store = Store(root)
+    with pytest.raises(StoreError, match=rf"in use by another daemon \(process {os.getpid()}\)"):
+        Store(root)
+    store.close()
+    Store(root).close()
+
+
+def test_a_store_of_another_version_is_left_alone(root: Path) -> None:
+    Store(root).close()
+    database = sqlite3.connect(root / "index.sqlite")
+    database.execute("PRAGMA user_version = 9")
+    database.close()
+    with pytest.raises(StoreError, match="has version 9, this daemon knows 1"):
+        Store(root)
+
+
+def test_an_index_that_is_none_is_named(root: Path) -> None:
+    root.mkdir()
+    (root / "index.sqlite").write_bytes(b"not a database, for sure" * 100)
+    with pytest.raises(StoreError, match=r"index\.sqlite cannot be used"):
+        Store(root)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot be written"):
+        Store(tmp_path / "file" / "store")
+
+
+def test_a_full_disk_keeps_what_arrived_and_the_store_readable(small_disk: Path) -> None:
+    content = os.urandom(400_000)
+    offer = FrameOffer(1001, hashlib.sha256(content).hexdigest(), len(content), ".exr")
+    store = Store(small_disk / "store")
+    store.open_session(OPEN)
+    with pytest.raises(DiskFullError, match="free some space and try again; what arrived is kept"):
+        store.write_chunk(Chunk(offer.sha256, 0, content), offer)
+    arrived = store.upload_offset(offer)
+    assert 0 < arrived < len(content)
+    assert (store.root / "incoming" / f"{offer.sha256}.part").read_bytes() == content[:arrived]
+    assert store.session("sh010").revision == 0
+    store.close()
