@@ -84,11 +84,9 @@ def measure(engine_name: str, shot: DemoShot, folder: Path, settings: Settings) 
     hero = shot.objects[0]
     frames = shot.last - shot.first + 1
     task = PropagationTask(
-        plate=PlateReference(
-            first=shot.first, last=shot.last, pattern=shot.plate_pattern, colourspace=shot.colourspace
-        ),
+        plate=PlateReference(first=shot.first, last=shot.last, pattern=shot.plate_pattern),
         annotations=tuple(
-            ShotAnnotation(frame, hero, shapes=shot.shapes_at(frame)[hero]) for frame in (shot.first, shot.last)
+            ShotAnnotation(frame, hero, shapes=shot.shapes[frame][hero]) for frame in (shot.first, shot.last)
         ),
         objects=(hero,),
         first=shot.first,
@@ -97,9 +95,7 @@ def measure(engine_name: str, shot: DemoShot, folder: Path, settings: Settings) 
     )
     engine = _TimedEngine(_engine(engine_name, settings))
     started = time.perf_counter()
-    propagate_shot(
-        task, on_matte=lambda _: None, on_progress=lambda _: None, cancelled=lambda: False, engine=engine
-    )
+    propagate_shot(task, on_matte=lambda _: None, on_progress=lambda _: None, cancelled=lambda: False, engine=engine)
     seconds = time.perf_counter() - started
     phases = {phase: 1000 * total / frames for phase, total in engine.seconds.items()}
     return {

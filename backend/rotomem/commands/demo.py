@@ -17,9 +17,9 @@ from uuid import uuid4
 from rotomem.errors import DaemonError
 
 if TYPE_CHECKING:
-    from rotomem_client.client import Client
-
     from rotomem.demo import DemoShot
+    from rotomem.plates import FramePattern
+    from rotomem_client.client import Client
 
 NAME = "demo"
 SUMMARY = "render a demo shot, annotate three frames with roto shapes, propagate through the daemon, measure"
@@ -28,6 +28,8 @@ EXAMPLES = """examples:
   rotomem demo --out /tmp/demo --frames 12 --size 960x540
 """
 DAEMON_START_S = 60.0
+MATTES = "mattes/matte.%04d.exr"
+SHEET_ROWS = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
         )
     with running_daemon(out, options) as endpoint:
         print(f"daemon at {endpoint}")
-        annotated, seconds, engine = propagate_as_artist(endpoint, shot, out / "mattes", engine=options.engine)
+        annotated, seconds, engine = propagate_as_artist(endpoint, shot, out / MATTES, engine=options.engine)
     report(shot, out, annotated=annotated, seconds=seconds, engine=engine)
     return 0
 
@@ -93,37 +95,37 @@ def running_daemon(out: Path, options: argparse.Namespace) -> Iterator[str]:
             daemon.wait()
 
 
-def propagate_as_artist(
-    endpoint: str, shot: DemoShot, mattes_dir: Path, *, engine: str
-) -> tuple[list[int], float, str]:
+def propagate_as_artist(endpoint: str, shot: DemoShot, output: Path, *, engine: str) -> tuple[list[int], float, str]:
     """Stream the plate, draw on three frames, propagate, and fetch each matte as it is ready.
 
     Returns:
         annotated frames; seconds from the request to the last matte; the engine that made them.
     """
-    from rotomem_client.client import Client
-    from rotomem_client.messages import MatteReady, Plate, Progress
     from tqdm import tqdm
 
+    from rotomem.plates import FramePattern
+    from rotomem_client.client import Client
+    from rotomem_client.messages import MatteReady, Plate, Progress
+
+    plate = FramePattern.parse(shot.plate_pattern)
     frames = range(shot.first, shot.last + 1)
     annotated = sorted({shot.first, (shot.first + shot.last) // 2, shot.last})
-    mattes_dir.mkdir(parents=True, exist_ok=True)
+    mattes = FramePattern.parse(str(output))
+    output.parent.mkdir(parents=True, exist_ok=True)
     with Client(endpoint, name="rotomem demo") as client:
         welcome = client.connect()
         print(f"connected: server {welcome.server_version}, default engine {welcome.default_engine}")
-        session = client.open_session(
-            str(uuid4()), Plate(first=shot.first, last=shot.last, colourspace=shot.colourspace), shot.objects
-        )
-        _upload(client, session.session_id, {frame: shot.plate_path(frame) for frame in frames})
+        session = client.open_session(str(uuid4()), Plate(first=shot.first, last=shot.last), shot.objects)
+        _upload(client, session.session_id, {frame: plate.path(frame) for frame in frames})
         for frame in annotated:
-            for name, shapes in shot.shapes_at(frame).items():
+            for name, shapes in shot.shapes[frame].items():
                 client.put_annotation(session.session_id, frame, name, shapes=shapes, absent=not shapes)
         started = time.monotonic()
         job = client.propagate(session.session_id, shot.first, shot.last, engine=engine)
         with tqdm(total=len(frames), desc="propagating", unit="frame") as bar:
             for event in job.events():
                 if isinstance(event, MatteReady):
-                    client.fetch_matte(event, mattes_dir / f"matte.{event.frame:04d}.exr")
+                    client.fetch_matte(event, mattes.path(event.frame))
                 elif isinstance(event, Progress):
                     bar.update(event.done - bar.n)
         finished = job.wait()
@@ -143,22 +145,49 @@ def report(shot: DemoShot, out: Path, *, annotated: list[int], seconds: float, e
     """Print J&F and frames per second over the frames that were not drawn, and write the contact sheet."""
     import numpy as np
 
-    from rotomem.demo import write_demo_sheet
-    from rotomem.plates import read_alpha
+    from rotomem.plates import FramePattern, read_alpha
     from rotomem.training.metrics import boundary_f, region_j
 
-    scores = []
-    for frame in range(shot.first, shot.last + 1):
-        if frame in annotated:
-            continue
+    truths, mattes = FramePattern.parse(shot.truth_pattern), FramePattern.parse(str(out / MATTES))
+    scores: dict[int, list[tuple[float, float]]] = {}
+    for frame in sorted(set(range(shot.first, shot.last + 1)) - set(annotated)):
         for name in shot.objects:
-            truth = read_alpha(shot.truth_path(frame), frame, object_name=name) > 0.5
-            matte = read_alpha(out / "mattes" / f"matte.{frame:04d}.exr", frame, object_name=name) > 0.5
-            scores.append((region_j(matte, truth), boundary_f(matte, truth)))
-    j, f = np.mean(scores, axis=0)
-    sheet = write_demo_sheet(out / "contact_sheet.png", shot, out / "mattes", annotated=annotated, engine=engine)
+            truth = read_alpha(truths.path(frame), frame, object_name=name) > 0.5
+            matte = read_alpha(mattes.path(frame), frame, object_name=name) > 0.5
+            scores.setdefault(frame, []).append((region_j(matte, truth), boundary_f(matte, truth)))
+    j, f = np.mean([score for frame in scores.values() for score in frame], axis=0)
     count = shot.last - shot.first + 1
-    print(f"engine {engine}: J {j:.3f}  F {f:.3f}  J&F {(j + f) / 2:.3f} over the frames between the annotated ones")
     size = f"{shot.width}x{shot.height}"
-    print(f"{count} frames of {size} in {seconds:.1f} s: {count / seconds:.2f} frames/s, fetched over ZeroMQ")
+    summary = f"engine {engine}: J {j:.3f}  F {f:.3f}  J&F {(j + f) / 2:.3f} over the frames that were not drawn"
+    speed = f"{count} frames of {size} in {seconds:.1f} s: {count / seconds:.2f} frames/s, fetched over ZeroMQ"
+    notes = {frame: f"J&F {np.mean(frame_scores):.3f}" for frame, frame_scores in scores.items()}
+    sheet = out / "contact_sheet.png"
+    write_sheet(sheet, shot, mattes, annotated=annotated, notes=notes, subtitle=f"{summary}; {speed}")
+    print(summary)
+    print(speed)
     print(f"contact sheet: {os.path.relpath(sheet)}")
+
+
+def write_sheet(
+    path: Path, shot: DemoShot, mattes: FramePattern, *, annotated: list[int], notes: dict[int, str], subtitle: str
+) -> None:
+    """Write the plate, the shapes, the matte and its difference to the truth for frames spread over the shot."""
+    import numpy as np
+
+    from rotomem.demo import ContactRow, write_contact_sheet
+    from rotomem.plates import FramePattern, PlateSource, read_alpha
+
+    truths = FramePattern.parse(shot.truth_pattern)
+    with contextlib.closing(PlateSource(pattern=shot.plate_pattern, first=shot.first, last=shot.last)) as source:
+        rows = [
+            ContactRow(
+                frame,
+                source.image(frame),
+                {name: read_alpha(mattes.path(frame), frame, object_name=name) for name in shot.objects},
+                {name: read_alpha(truths.path(frame), frame, object_name=name) for name in shot.objects},
+                shapes=shot.shapes[frame] if frame in annotated else {},
+                note=notes.get(frame, "drawn by the artist"),
+            )
+            for frame in sorted({*annotated, *np.linspace(shot.first, shot.last, SHEET_ROWS).round().astype(int)})
+        ]
+    write_contact_sheet(path, rows, title="Rotomem demo", subtitle=subtitle)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rotomem.errors import SettingError
-
 NAME = "evaluate"
 SUMMARY = "measure engines on clips with ground truth: J, F and J&F per clip and overall"
 EXAMPLES = """examples:
@@ -20,7 +18,9 @@ A clip is a folder with frames/ and masks/ (images of the same names; a mask is 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clips", type=Path, required=True, help="folder of clips")
     parser.add_argument("--engines", default="copy,warp", help="comma-separated: copy, warp, xmem")
-    parser.add_argument("--annotations", default="3,5,10", help="comma-separated numbers of evenly spaced annotated frames")
+    parser.add_argument(
+        "--annotations", default="3,5,10", help="comma-separated numbers of evenly spaced annotated frames"
+    )
     parser.add_argument("--only", help="comma-separated names of clips (default: all)")
     parser.add_argument("--jobs", type=int, default=1, help="clips at once, one process each")
     parser.add_argument("--weights-dir", type=Path, help="folder of installed weights")
