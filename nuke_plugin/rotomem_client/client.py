@@ -262,6 +262,7 @@ class _Transport(threading.Thread):
             while not self._stopping.is_set():
                 self._turn()
         except Exception:
+            # Nobody sees what a thread raises; whoever waits for an answer must not wait for ever.
             log.exception("the connection to %s ended by an error of its own", self._endpoint)
             self._exchange.close()
         finally:

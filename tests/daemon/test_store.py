@@ -248,3 +248,10 @@ def test_a_full_disk_keeps_what_arrived_and_the_store_readable(small_disk: Path)
     assert (store.root / "incoming" / f"{offer.sha256}.part").read_bytes() == content[:arrived]
     assert store.session("sh010").revision == 0
     store.close()
+
+
+def test_a_store_whose_paths_could_not_be_told_to_clients_is_refused(tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*["x" * 100] * 8)
+    with pytest.raises(StoreError, match="at most 800 are allowed"):
+        Store(deep)
+    assert not deep.exists()

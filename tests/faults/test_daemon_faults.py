@@ -188,7 +188,7 @@ def test_no_worker_outlives_its_daemon(daemon: DaemonProcess, plate: Plate) -> N
 
 
 def test_a_dead_daemon_is_told_within_the_timeout_and_not_hung_upon(daemon: DaemonProcess, plate: Plate) -> None:
-    with Client(daemon.endpoint, timeout_s=1.0) as client:
+    with Client(daemon.endpoint, timeout_s=3.0) as client:
         draw(client, plate)
         job = client.propagate("sh010", 1, LAST, engine="slow")
         daemon.kill()
@@ -199,7 +199,7 @@ def test_a_dead_daemon_is_told_within_the_timeout_and_not_hung_upon(daemon: Daem
 
 
 def test_a_daemon_that_hangs_is_told_too_and_used_again_when_it_comes_back(daemon: DaemonProcess, plate: Plate) -> None:
-    with Client(daemon.endpoint, timeout_s=1.0) as client:
+    with Client(daemon.endpoint, timeout_s=3.0) as client:
         draw(client, plate)
         daemon.process.send_signal(signal.SIGSTOP)
         with pytest.raises(DaemonUnreachableError, match="no daemon answers"):

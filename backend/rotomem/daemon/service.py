@@ -18,6 +18,8 @@ from rotomem.daemon.jobs import WorkerPool
 from rotomem.daemon.server import Server, require_local
 from rotomem.daemon.shots import Shots
 from rotomem.daemon.store import Store
+from rotomem.errors import SettingError
+from rotomem_client.errors import InvalidValueError
 from rotomem_client.messages import PROTOCOL_MAX, Welcome
 
 log = logging.getLogger(__name__)
@@ -50,13 +52,14 @@ def serve(
         PortTakenError, StoreError, SettingError: one sentence, before anything is served.
     """
     require_local(endpoint, allow_remote=allow_remote)
+    welcome = _welcome(weights_dir, device)
     with ExitStack() as stack:
         store = Store(store_dir)
         stack.callback(store.close)
         inbox = Inbox()
         environment = {} if threads == 0 else {"OMP_NUM_THREADS": str(threads)}
         shots = Shots(store, plate_roots=plate_roots, device=device, weights_dir=weights_dir)
-        server = Server(endpoint, _welcome(weights_dir, device), inbox, worker_state=lambda: pool.state)
+        server = Server(endpoint, welcome, inbox, worker_state=lambda: pool.state)
         dispatcher = Dispatcher(store, shots, send=server.send)
         pool = WorkerPool(
             on_event=lambda event: inbox.put(lambda: dispatcher.handle_worker(event)),
@@ -98,11 +101,14 @@ def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
 def _welcome(weights_dir: Path | None, device: str) -> Welcome:
     """Say what this daemon can do; whether the weights are good, the worker finds out."""
     installed = weights_dir is not None and any(weights_dir.glob("*.safetensors"))
-    return Welcome(
-        protocol=PROTOCOL_MAX,
-        server_version=__version__,
-        epoch=uuid.uuid4().hex,
-        engines=("xmem", "warp", "copy") if installed else ("warp", "copy"),
-        default_engine="xmem" if installed else "warp",
-        device=device,
-    )
+    try:
+        return Welcome(
+            protocol=PROTOCOL_MAX,
+            server_version=__version__,
+            epoch=uuid.uuid4().hex,
+            engines=("xmem", "warp", "copy") if installed else ("warp", "copy"),
+            default_engine="xmem" if installed else "warp",
+            device=device,
+        )
+    except InvalidValueError as error:
+        raise SettingError(f"the device is {device!r}; it must be auto, cpu, mps, cuda or cuda:N") from error

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
+MAX_ROOT_BYTES = 800
 RESERVED_BYTES = 64 * 1024 * 1024
 """Uploads are refused that would leave less on the disk, so that mattes and the index can still be written."""
 
@@ -50,6 +51,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
+        _require_sendable(self.root)
         self._incoming = self.root / "incoming"
         self._receivers: dict[str, FileReceiver] = {}
         try:
@@ -292,6 +294,16 @@ def store_error(error: OSError, root: Path) -> StoreError | DiskFullError:
     if error.errno in _FULL:
         return DiskFullError(f"the daemon's disk is full ({root}): free some space and try again; what arrived is kept")
     return StoreError(f"the store {root} cannot be written: {error.strerror}; look at its disk and permissions")
+
+
+def _require_sendable(root: Path) -> None:
+    """Paths of mattes are told to clients, so they must fit into a message."""
+    try:
+        size = len(str(root).encode("utf-8"))
+    except UnicodeEncodeError:
+        raise StoreError(f"the store's path {str(root)!r} is not valid Unicode; choose another folder") from None
+    if size > MAX_ROOT_BYTES:
+        raise StoreError(f"the store's path has {size} bytes, at most {MAX_ROOT_BYTES} are allowed: {root}")
 
 
 def _size(path: Path) -> int | None:
