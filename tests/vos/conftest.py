@@ -24,8 +24,14 @@ TINY = NetworkConfig(
 
 @pytest.fixture
 def network() -> Network:
+    """Random, but scaled so that values show in the logits; torch's own initialisation lets signals die away."""
     torch.manual_seed(0)
-    return Network(TINY).eval()
+    network = Network(TINY).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(std=(2 / parameter[0].numel()) ** 0.5)
+    return network
 
 
 @pytest.fixture
