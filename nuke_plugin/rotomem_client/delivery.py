@@ -13,7 +13,6 @@ from rotomem_client.errors import RefusedError, TransferError
 from rotomem_client.exchange import ConnectionLostError, Exchange
 from rotomem_client.messages import (
     MAX_FILE_BYTES,
-    MAX_OFFERED_FRAMES,
     FetchMatte,
     FrameOffer,
     FramesWanted,
@@ -31,6 +30,8 @@ Cancelled = Callable[[], bool]
 
 _MENDABLE = ("TRANSFER_DAMAGED", "UPLOAD")
 """Refusals of an upload that another offer mends: bytes damaged on the way, or no longer expected."""
+_PAGE_FRAMES = 16
+"""Frames hashed and offered at once: few, so that sending and progress begin soon; far below the protocol's limit."""
 _MAX_DAMAGED = 3
 _MAX_ATTEMPTS = 20
 
@@ -90,9 +91,9 @@ class Upload:
         total = sum(_size_of(frame, path) for frame, path in files.items())
         done = 0
         frames = sorted(files)
-        for start in range(0, len(frames), MAX_OFFERED_FRAMES):
+        for start in range(0, len(frames), _PAGE_FRAMES):
             page = []
-            for frame in frames[start : start + MAX_OFFERED_FRAMES]:
+            for frame in frames[start : start + _PAGE_FRAMES]:
                 self._require_not_cancelled()
                 page.append(describe_file(frame, files[frame]))
             self._send_page(page, done, total)
