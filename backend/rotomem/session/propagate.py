@@ -227,4 +227,5 @@ class _MatteWriter:
             sha256=written.sha256,
             size=written.size,
             annotated=result.annotated,
+            engine=self._metadata.engine,
         )
