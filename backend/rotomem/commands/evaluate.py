@@ -26,3 +26,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights-dir", type=Path, help="folder of installed weights")
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--json", type=Path, help="also write the scores to this file")
+
+
+def run(options: argparse.Namespace) -> int:
+    import json
+
+    from tqdm import tqdm
+
+    from rotomem.training.evaluation import evaluate_clips, format_table, to_json
+
+    try:
+        counts = [int(text) for text in options.annotations.split(",")]
+    except ValueError:
+        raise SettingError(f"--annotations {options.annotations!r} must be whole numbers, such as 3,5,10") from None
+    with tqdm(unit="clip", leave=False) as bar:
+        report = evaluate_clips(
+            options.clips,
+            engines=options.engines.split(","),
+            counts=counts,
+            only=options.only.split(",") if options.only else None,
+            jobs=options.jobs,
+            weights_dir=options.settings.weights_dir,
+            device=options.settings.device,
+            on_progress=lambda done, total: (setattr(bar, "total", total), bar.update(done - bar.n)),
+        )
+    print(format_table(report))
+    if options.json is not None:
+        options.json.write_text(json.dumps(to_json(report), indent=1), encoding="utf-8")
+    return 0
