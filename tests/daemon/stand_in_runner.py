@@ -6,6 +6,7 @@ wrong at the third frame.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import signal
@@ -68,6 +69,8 @@ def _have_accident(engine: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if engine == "full":
         raise DiskFullError("the disk of /cache is full at frame 3; free some space and propagate again")
+    if engine == "unexplained":
+        raise OSError(errno.ENOSPC, "No space left on device", "/cache/m.3.exr")
     if engine == "faulty":
         raise ZeroDivisionError("division by zero")
     if engine == "deaf":

@@ -117,6 +117,7 @@ def test_a_worker_that_exits_is_a_crash_too(pool: WorkerPool, events: Events, tm
     ("engine", "code", "words"),
     [
         ("full", "DISK_FULL", "the disk of /cache is full at frame 3"),
+        ("unexplained", "DISK_FULL", "the disk is full (/cache/m.3.exr)"),
         ("mismatched", "WEIGHTS_MISMATCH", "lack the tensor key_proj.weight"),
         ("faulty", "INTERNAL", "(ZeroDivisionError: division by zero)"),
     ],

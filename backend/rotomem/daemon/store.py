@@ -15,7 +15,6 @@ acknowledged survives a kill at any moment.
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import shutil
 from collections.abc import Iterator
@@ -25,14 +24,13 @@ from pathlib import Path
 from rotomem.daemon.index import AnnotationRow, BlobRow, Index, MatteRow, SessionRow
 from rotomem.daemon.lock import StoreLock
 from rotomem.daemon.refusals import DamagedUploadError, MatteGoneError, UnknownSessionError, UploadError
+from rotomem.daemon.worker import FULL_DISK
 from rotomem.errors import AnnotationError, AnnotationRangeError, DiskFullError, StoreError
 from rotomem_client.errors import ProtocolError, TransferError
 from rotomem_client.messages import Chunk, FrameOffer, OfferFrames, OpenSession, PutAnnotation, RemoveAnnotation
 from rotomem_client.transfer import FileReceiver
 
 log = logging.getLogger(__name__)
-
-_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 MAX_ROOT_BYTES = 800
 RESERVED_BYTES = 64 * 1024 * 1024
@@ -291,7 +289,7 @@ class Store:
 
 def store_error(error: OSError, root: Path) -> StoreError | DiskFullError:
     """Say what the file system refused, as an error that travels."""
-    if error.errno in _FULL:
+    if error.errno in FULL_DISK:
         return DiskFullError(f"the daemon's disk is full ({root}): free some space and try again; what arrived is kept")
     return StoreError(f"the store {root} cannot be written: {error.strerror}; look at its disk and permissions")
 

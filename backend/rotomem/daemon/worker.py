@@ -6,6 +6,7 @@ gone, however it went, the pipe ends and so does this process.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
 import os
@@ -17,10 +18,12 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from rotomem.errors import CancelledError, RotomemError, SettingError
+from rotomem.errors import CancelledError, DiskFullError, RotomemError, SettingError
 from rotomem.session.shot import MatteWritten, Progress, PropagationSummary, PropagationTask
 
 log = logging.getLogger(__name__)
+
+FULL_DISK = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 @dataclass(frozen=True)
@@ -175,6 +178,12 @@ def _explain(error: Exception) -> tuple[str, str]:
             "OUT_OF_MEMORY",
             "there is too little memory for this plate: propagate on the CPU, close other programs, "
             "or take the warp engine",
+        )
+    if isinstance(error, OSError) and error.errno in FULL_DISK:
+        return (
+            DiskFullError.code,
+            f"the disk is full ({error.filename or 'of the store'}): free some space and propagate again; "
+            "the mattes already made are kept",
         )
     first_line: Any = (str(error).splitlines() or [""])[0]
     return (
