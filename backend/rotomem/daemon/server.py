@@ -55,7 +55,7 @@ def require_local(endpoint: str, *, allow_remote: bool) -> None:
     if not allow_remote:
         raise SettingError(
             f"the endpoint {endpoint} can be reached from other machines, and whoever reaches it can use this daemon: "
-            "listen on 127.0.0.1, or allow remote clients explicitly"
+            "listen on 127.0.0.1, or allow remote clients explicitly (--allow-remote)"
         )
     log.warning(
         "listening on %s: whoever reaches it can read plates and write mattes as this user, and nothing is encrypted",
