@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from rotomem.commands.progress import tell
 from rotomem.errors import DaemonError
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
             frames=options.frames,
             width=width,
             height=height,
-            on_progress=lambda done, _total: bar.update(done - bar.n),
+            on_progress=tell(bar),
         )
     with running_daemon(out, options) as endpoint:
         print(f"daemon at {endpoint}")
@@ -137,7 +138,7 @@ def _upload(client: Client, session_id: str, files: dict[int, Path]) -> None:
 
     total = sum(path.stat().st_size for path in files.values())
     with tqdm(total=total, desc="streaming the plate", unit="B", unit_scale=True) as bar:
-        client.upload_frames(session_id, files, on_progress=lambda done, _total: bar.update(done - bar.n))
+        client.upload_frames(session_id, files, on_progress=tell(bar))
         bar.update(total - bar.n)
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from rotomem.commands.progress import tell
+from rotomem.errors import SettingError
+
 NAME = "evaluate"
 SUMMARY = "measure engines on clips with ground truth: J, F and J&F per clip and overall"
 EXAMPLES = """examples:
@@ -48,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
             jobs=options.jobs,
             weights_dir=options.settings.weights_dir,
             device=options.settings.device,
-            on_progress=lambda done, total: (setattr(bar, "total", total), bar.update(done - bar.n)),
+            on_progress=tell(bar),
         )
     print(format_table(report))
     if options.json is not None:

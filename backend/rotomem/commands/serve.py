@@ -46,6 +46,7 @@ def run(options: argparse.Namespace) -> int:
         store_dir=settings.store_dir,
         weights_dir=settings.weights_dir,
         device=settings.device,
+        threads=settings.threads,
         allow_remote=options.allow_remote,
         on_ready=announce,
     )
