@@ -40,7 +40,7 @@ class PriorFeatures:
 
 def blend_log_odds(prior: Tensor) -> Tensor:
     """Log-odds (B, 1, H, W) of the two carried mattes of (B, 4, H, W), weighted by trust, within ±``LOGIT_LIMIT``."""
-    before, after, trust_before, trust_after = prior.float().split(1, dim=1)
+    before, after, trust_before, trust_after = prior.float()[:, :, None].unbind(dim=1)
     total = trust_before + trust_after
     probability = (trust_before * before + trust_after * after + 0.5 * DOUBT) / (total + DOUBT)
     return torch.logit(probability.clamp(0, 1), eps=1e-4).clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
@@ -105,9 +105,10 @@ class EdgeHead(nn.Module):
         """Return logits (B*K, 1, H, W) from ``g4`` (B*K, C, H/4, W/4) and ``logits`` (B*K, 1, H/4, W/4)."""
         coarse = F.interpolate(self.narrow(F.relu(g4)), scale_factor=2, mode="bilinear", align_corners=False)
         fine = F.relu(self.mix(torch.cat([coarse, cue.half.to(coarse.dtype)], dim=1)))
-        residual, belief = F.pixel_shuffle(self.out(fine), 2).float().split(1, dim=1)
+        residual, belief = F.pixel_shuffle(self.out(fine), 2).float()[:, :, None].unbind(dim=1)
         upsampled = F.interpolate(logits.float(), scale_factor=4, mode="bilinear", align_corners=False)
-        return upsampled + residual + (belief + 0.5).sigmoid() * cue.blend
+        refined: Tensor = upsampled + residual + (belief + 0.5).sigmoid() * cue.blend
+        return refined
 
 
 def _silent_projection(in_dim: int, out_dim: int) -> nn.Conv2d:
