@@ -144,7 +144,8 @@ def torch_options():
 
 
 def pip(*arguments):
-    command = [PYTHON, "-m", "pip", "--disable-pip-version-check", *arguments, "--quiet"]
+    # Twice quiet: errors stay, warnings about a site's own mirrors do not.
+    command = [PYTHON, "-m", "pip", "--disable-pip-version-check", *arguments, "-qq"]
     print("  pip " + " ".join(map(str, arguments)), flush=True)
     if run(command):
         raise SetUpError(
