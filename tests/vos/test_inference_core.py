@@ -183,8 +183,9 @@ def test_another_pass_starts_clean(network: Network, images: Tensor, masks: Tens
 
 
 def test_branches_share_annotations_alone(network: Network, images: Tensor, masks: Tensor) -> None:
-    core = fresh(network, images, {0: masks[0]})
+    core = InferenceCore(network, EVERY_SECOND, 2)
     branch = core.branch()
+    core.memorize(0, images[0], masks[0])
     core.memorize(11, images[11], masks[11])
     run(branch, images, range(10, 0, -1))
     assert core.memory.working.frame_count == 0

@@ -51,7 +51,9 @@ class InferenceCore:
         self.network = network.eval()
         self.config = config or MemoryConfig()
         self.num_objects = num_objects
-        self.memory = MemoryBank(self.config, permanent or PermanentMemory(num_objects))
+        # By identity: a permanent memory without entries yet is shared all the same.
+        permanent = PermanentMemory(num_objects) if permanent is None else permanent
+        self.memory = MemoryBank(self.config, permanent)
         self.timings_s = dict.fromkeys(PHASES, 0.0)
         self._features = features
         self._autocast = autocast
@@ -221,7 +223,7 @@ class InferenceCore:
 
     def _encode_key(self, frame: int, image: Tensor) -> FrameFeatures:
         with self._timed("encode_key"), self._mixed_precision():
-            features = self._features.find(frame, image) if self._features else None
+            features = None if self._features is None else self._features.find(frame, image)
             if features is None:
                 features = self.network.encode_key(image)
                 if self._features is not None:
