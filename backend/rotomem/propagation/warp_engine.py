@@ -1,0 +1,251 @@
+"""The ``warp`` engine: needs no weights; carries annotated mattes along optical flow from both sides.
+
+Per gap between annotations: the mattes of both sides are carried frame by frame along DIS flow; each pixel keeps a
+variance, which grows by the frame, and by much more where the flow fails the forward-backward check; at each frame the
+colours of both annotated frames pull at what was carried; both sides are fused by the inverse of their variances, and
+the edges are snapped to the plate at its own resolution. Decision and measurements: ``docs/decisions/warp-engine.md``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rotomem.matte import snap_edges
+from rotomem.propagation.colour_votes import inside_probability
+from rotomem.propagation.engine import Annotations, FrameSource, Image, PropagatedFrame
+from rotomem.propagation.flow import Displacement, FramePair, PlateFlow, resize_area
+from rotomem.propagation.gaps import Gap, annotated_frames_by_object, split_gaps
+from rotomem.propagation.trail import Belief, PackedBelief, PackedCounts, Trail
+
+Floats = NDArray[np.float32]
+
+CONTRAST = 5.0
+"""Fused mattes are probabilities, spread over as many pixels as the sides disagree; a fifth of that is an edge."""
+SNAP_RADIUS_PX = 3
+"""At the flow's size: how far off a carried edge typically is. Wider bands reach into texture."""
+SNAP_EPSILON = 1e-3
+"""Footage's texture and grain ask for ten times the synthetic plate's: contrast below 0.03 is no edge."""
+HALF_TRUST_VARIANCE = 30.0
+"""Confidence is halved where the fused variance is that of as many frames of trusted flow."""
+
+
+class WarpEngine:
+    """Satisfies ``Engine``.
+
+    Args:
+        refine_edges: snap the mattes' edges to the plate.
+    """
+
+    name = "warp"
+    weights_sha256 = ""
+
+    def __init__(self, *, refine_edges: bool = True) -> None:
+        self._refine_edges = refine_edges
+
+    def propagate(
+        self,
+        source: FrameSource,
+        annotations: Annotations,
+        objects: Sequence[str],
+        frames: Sequence[int],
+        *,
+        cancelled: Callable[[], bool],
+    ) -> Iterator[PropagatedFrame]:
+        """Yield frames gap by gap, within a gap from its far end; frames annotated for all objects come first.
+
+        Memory: flow and colours within a fixed budget, about 100 KB per frame and object of the current gap, and a few
+        arrays of the plate's size.
+
+        Raises:
+            AnnotationError: an object is annotated nowhere, or a matte has another size than the plate.
+            PlateError: a frame cannot be read.
+        """
+        run = _Run(source, annotations, objects, refine_edges=self._refine_edges, cancelled=cancelled)
+        return run.results(frames)
+
+
+class _Cancelled(Exception):  # noqa: N818 - control flow inside this module, not an error
+    """Unwinds the passes of a gap."""
+
+
+class _Run:
+    """One propagation."""
+
+    def __init__(
+        self,
+        source: FrameSource,
+        annotations: Annotations,
+        objects: Sequence[str],
+        *,
+        refine_edges: bool,
+        cancelled: Callable[[], bool],
+    ) -> None:
+        self._source = source
+        self._annotations = annotations
+        self._objects = tuple(objects)
+        self._refine_edges = refine_edges
+        self._cancelled = cancelled
+        self._plate = PlateFlow(source)
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._waiting: dict[int, dict[tuple[str, ...], PackedBelief]] = {}
+
+    def results(self, frames: Sequence[int]) -> Iterator[PropagatedFrame]:
+        annotated = annotated_frames_by_object(self._annotations, self._objects, self._source.size)
+        try:
+            for frame in frames:
+                if all(frame in annotated[name] for name in self._objects):
+                    self._check_cancelled()
+                    yield self._finish(frame, {})
+            for gap in split_gaps(annotated, frames):
+                for frame, belief in self._fill(gap):
+                    earlier = self._waiting.pop(frame, {})
+                    if self._is_complete(frame, [gap.objects, *earlier]):
+                        beliefs = {names: packed.unpack() for names, packed in earlier.items()}
+                        yield self._finish(frame, {gap.objects: belief, **beliefs})
+                    else:
+                        self._waiting[frame] = {gap.objects: PackedBelief(belief), **earlier}
+        except _Cancelled:
+            return
+
+    def _check_cancelled(self) -> None:
+        if self._cancelled():
+            raise _Cancelled
+
+    @contextmanager
+    def _timed(self, phase: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self._seconds[phase] += time.perf_counter() - started
+
+    # The passes over one gap
+
+    def _fill(self, gap: Gap) -> Iterator[tuple[int, Belief]]:
+        if gap.left is not None and gap.right is not None:
+            return self._fill_from_both_sides(gap, gap.left, gap.right)
+        if gap.left is not None:
+            return self._fill_from_one_side(gap, gap.left, step=1)
+        assert gap.right is not None  # a gap has an annotation on at least one side
+        return self._fill_from_one_side(gap, gap.right, step=-1)
+
+    def _fill_from_one_side(self, gap: Gap, key: int, *, step: int) -> Iterator[tuple[int, Belief]]:
+        trail = self._trail(gap, key, step=step)
+        end = gap.frames[-1] if step == 1 else gap.frames[0]
+        for frame in range(key + step, end + step, step):
+            pair = self._pair(frame, frame - step)
+            votes = self._count_votes(trail, frame, pair.displacement)
+            belief = self._carry(trail, pair, inside_probability(votes, self._plate.size))
+            if frame in gap.frames:
+                yield frame, belief
+
+    def _fill_from_both_sides(self, gap: Gap, left: int, right: int) -> Iterator[tuple[int, Belief]]:
+        """Three passes: the right side's colour votes; the left side, with both sides' votes; the right side's belief.
+
+        Either side needs the other's votes before it gets there; measured, it is worth the extra pass.
+        """
+        first, last = gap.frames[0], gap.frames[-1]
+        from_right = self._trail(gap, right, step=-1)
+        descending = range(right - 1, first - 1, -1)
+        packed_votes: dict[int, PackedCounts] = {}
+        for frame in descending:
+            self._check_cancelled()
+            with self._timed("flow"):
+                displacement = self._plate.displacement(frame, frame + 1)
+            votes = self._count_votes(from_right, frame, displacement)
+            packed_votes[frame] = PackedCounts(votes)
+
+        from_left = self._trail(gap, left, step=1)
+        held: dict[int, PackedBelief] = {}
+        for frame in range(left + 1, last + 1):
+            pair = self._pair(frame, frame - 1)
+            votes = self._count_votes(from_left, frame, pair.displacement)
+            if frame in packed_votes:
+                nearness = (right - frame) / (right - left)
+                votes = nearness * votes + (1.0 - nearness) * packed_votes[frame].unpack()
+                packed_votes[frame] = PackedCounts(votes)
+            belief = self._carry(from_left, pair, inside_probability(votes, self._plate.size))
+            if frame in gap.frames:
+                held[frame] = PackedBelief(belief)
+
+        for frame in descending:
+            votes = packed_votes.pop(frame).unpack()
+            belief = self._carry(from_right, self._pair(frame, frame + 1), inside_probability(votes, self._plate.size))
+            if frame in gap.frames:
+                yield frame, belief.fused(held.pop(frame).unpack())
+
+    def _trail(self, gap: Gap, key: int, *, step: int) -> Trail:
+        size = self._plate.size
+        mattes = np.stack([resize_area(self._annotations[key][name], size) for name in gap.objects], axis=-1)
+        with self._timed("warp"):
+            return Trail(self._plate, key, step=step, mattes=mattes)
+
+    def _pair(self, target: int, source: int) -> FramePair:
+        self._check_cancelled()
+        with self._timed("flow"):
+            return self._plate.pair(target, source)
+
+    def _count_votes(self, trail: Trail, frame: int, displacement: Displacement) -> Floats:
+        with self._timed("colour"):
+            return trail.count_votes(frame, displacement)
+
+    def _carry(self, trail: Trail, pair: FramePair, votes: Floats) -> Belief:
+        with self._timed("warp"):
+            return trail.carry_belief(pair, votes)
+
+    # From beliefs at the flow's size to mattes at the plate's
+
+    def _is_complete(self, frame: int, carried: Sequence[tuple[str, ...]]) -> bool:
+        return sum(map(len, carried)) + len(self._annotated_on(frame)) == len(self._objects)
+
+    def _annotated_on(self, frame: int) -> Mapping[str, Image]:
+        given = self._annotations.get(frame, {})
+        return {name: given[name] for name in self._objects if name in given}
+
+    def _finish(self, frame: int, beliefs: Mapping[tuple[str, ...], Belief]) -> PropagatedFrame:
+        mattes: dict[str, Image] = dict(self._annotated_on(frame))
+        confidence = np.ones(self._plate.size, np.float32)
+        image = self._source.image(frame) if beliefs and self._refine_edges else None
+        for names, belief in beliefs.items():
+            confidence = np.minimum(confidence, _confidence(belief))
+            for index, name in enumerate(names):
+                with self._timed("edges"):
+                    softness = None if belief.softness is None else belief.softness[..., index]
+                    mattes[name] = self._plate_matte(belief.mattes[..., index], softness, image)
+        height, width = self._source.size
+        timings, self._seconds = dict(self._seconds), defaultdict(float)
+        return PropagatedFrame(
+            frame=frame,
+            mattes=np.stack([mattes[name] for name in self._objects]),
+            confidence=np.asarray(cv2.resize(confidence, (width, height)), dtype=np.float32),
+            annotated=bool(self._annotated_on(frame)),
+            timings_s=timings,
+        )
+
+    def _plate_matte(self, carried: Floats, softness: Floats | None, image: Image | None) -> Image:
+        """Bring one object's carried matte to the plate's size and edges.
+
+        Where the annotated matte was a wide ramp (``softness``), the carried ramp stays as it is.
+        """
+        height, width = self._source.size
+        carried = np.asarray(cv2.resize(carried, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.float32)
+        matte = np.clip((carried - 0.5) * np.float32(CONTRAST) + 0.5, 0.0, 1.0)
+        if image is not None:
+            scale = max(1.0, max(height, width) / max(self._plate.size))
+            radius_px = round(SNAP_RADIUS_PX * scale)
+            matte = snap_edges(matte, image, radius_px=radius_px, epsilon=SNAP_EPSILON, subsample=int(scale))
+        if softness is not None:
+            soft = cv2.resize(softness, (width, height), interpolation=cv2.INTER_LINEAR)
+            matte = matte + soft * (carried - matte)
+        return np.asarray(matte, dtype=np.float32)
+
+
+def _confidence(belief: Belief) -> Floats:
+    """1 where every object is clearly in or out and its belief fresh, 0 where one is a toss-up; (h, w)."""
+    trust = HALF_TRUST_VARIANCE / (HALF_TRUST_VARIANCE + belief.variance)
+    return np.asarray((trust * np.abs(2.0 * belief.mattes - 1.0)).min(axis=-1), dtype=np.float32)
