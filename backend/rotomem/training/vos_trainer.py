@@ -177,6 +177,11 @@ class VosTrainer:
         loss = mask + 0.5 * dice + schedule.correspondence_weight(self.progress) * correspondence
         self._optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
+        for parameter in self.network.parameters():
+            # Two-frame clips never update sensory memory; AdamW must count the same steps for every parameter all the
+            # same, since a checkpoint keeps that count but once.
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), GRADIENT_NORM)
         self._optimizer.step()
         self.state.step += 1
