@@ -98,6 +98,13 @@ def order_layers(cast: Cast) -> LayerIndex:
     return LayerIndex(shot=shot, slot=order[shot, rank], rank=rank)
 
 
+def layers_of(layers: LayerIndex, shots: Integers) -> tuple[LayerIndex, Integers]:
+    """The layers of some shots (ascending), renumbered as a batch of their own, and their rows in ``layers``."""
+    rows = np.flatnonzero(np.isin(layers.shot, shots))
+    chosen = select(layers, rows)
+    return replace(chosen, shot=np.searchsorted(shots, chosen.shot)), rows
+
+
 def _sample_active(draws: Draws, difficulty: float) -> tuple[Flags, Flags]:
     """Which slots are used (B, S), and which heroes are articulated chains (B,)."""
     busy = 0.5 + 0.5 * difficulty
@@ -109,7 +116,7 @@ def _sample_active(draws: Draws, difficulty: float) -> tuple[Flags, Flags]:
     active[:, Slot.TWIN] = draws.chance("cast.twin", 0.55 * difficulty)
     active[:, Slot.EXTRA_A] = draws.chance("cast.extra-a", 0.55)
     active[:, Slot.EXTRA_B] = draws.chance("cast.extra-b", 0.3 * busy) & ~chain
-    active[:, Slot.OCCLUDER] = draws.chance("cast.occluder", 0.4 * busy)
+    active[:, Slot.OCCLUDER] = draws.chance("cast.occluder", 0.5 * busy)
     lonely = active[:, SPRITES].sum(1) < 2
     active[lonely, Slot.EXTRA_A] = True
     return active, chain
@@ -128,15 +135,16 @@ def _sample_depth(draws: Draws) -> Floats:
 
 
 def _sample_sizes(draws: Draws, *, chain: Flags, identical: Flags) -> Floats:
-    size = draws.log_uniform("cast.size", 0.17, 0.62, (SLOTS,))
+    size = draws.log_uniform("cast.size", 0.22, 0.9, (SLOTS,))
     size[:, Slot.BACKGROUND] = 1.0
     size[:, Slot.MIDGROUND] = draws.uniform("cast.size-midground", 0.9, 1.7)
-    size[:, Slot.HERO] = np.where(chain, draws.uniform("cast.size-torso", 0.22, 0.42), size[:, Slot.HERO] * 1.15)
+    whole = draws.log_uniform("cast.size-hero", 0.38, 1.35)
+    size[:, Slot.HERO] = np.where(chain, draws.uniform("cast.size-torso", 0.32, 0.75), whole)
     limb = draws.uniform("cast.size-limb", 0.65, 1.1, (2,)) * size[:, [Slot.HERO]]
     size[:, [Slot.LIMB_A, Slot.LIMB_B]] = limb
     similar = size[:, Slot.HERO] * np.where(identical, 1.0, draws.uniform("cast.twin-ratio", 0.7, 1.3))
     size[:, Slot.TWIN] = similar
-    size[:, Slot.OCCLUDER] = draws.log_uniform("cast.size-occluder", 0.22, 0.85)
+    size[:, Slot.OCCLUDER] = draws.log_uniform("cast.size-occluder", 0.3, 1.0)
     return size
 
 

@@ -6,6 +6,7 @@ batch, nor on how many numbers another part of the generator took before it.
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Sequence
 
@@ -31,19 +32,22 @@ class Draws:
 
     def __init__(self, seeds: Sequence[int]) -> None:
         self._seeds = np.array([seed % 2**64 for seed in seeds], dtype=np.uint64)
+        self._rows = _mix(self._seeds + _GOLDEN)
 
     @property
     def count(self) -> int:
         """B, the number of shots."""
         return len(self._seeds)
 
+    def only(self, rows: Integers) -> Draws:
+        """The same numbers for some of the shots."""
+        return Draws([int(seed) for seed in self._seeds[rows]])
+
     def uniform(self, name: str, low: float = 0.0, high: float = 1.0, shape: tuple[int, ...] = ()) -> Floats:
         """Uniform in [low, high)."""
-        label = np.uint64(zlib.crc32(name.encode()))
-        positions = np.arange(1, int(np.prod(shape)) + 1, dtype=np.uint64)
-        with np.errstate(over="ignore"):
-            rows = _mix(_mix(self._seeds + _GOLDEN) + label * _GOLDEN)
-            bits = _mix(rows[:, None] + positions * _GOLDEN)
+        label = np.uint64(zlib.crc32(name.encode()) * int(_GOLDEN) % 2**64)
+        positions = np.arange(1, math.prod(shape) + 1, dtype=np.uint64) * _GOLDEN
+        bits = _mix(_mix(self._rows + label)[:, None] + positions)
         unit = (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
         return (low + (high - low) * unit).reshape(self.count, *shape)
 
