@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -22,6 +23,15 @@ from rotomem.training.synthetic.shapes import HOLES, OUTLINE_POINTS, STROKE_PIEC
 from rotomem.training.synthetic.sheet import flow_colours
 from rotomem.training.synthetic.textures import to_display, to_linear
 from rotomem.training.synthetic.warp import CONTROL_SIDE, TABLE_NODES, Deformation, build_tables
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """On pictures this small, threads that wait for each other cost more than they bring."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def test_draws_are_uniform_and_belong_to_seed_and_name() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +20,15 @@ from rotomem.training.synthetic.scene import Scene, ShotFormat, place_scene, pla
 from rotomem.training.synthetic.wardrobe import Wardrobe, make_wardrobe
 
 SIZE = {"height": 64, "width": 80}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """On pictures this small, threads that wait for each other cost more than they bring."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
