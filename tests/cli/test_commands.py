@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ import pytest
 
 from rotomem import __version__
 from rotomem.plates import read_alpha, read_matte_metadata
+from rotomem.vos import Network, NetworkConfig, save_weights
 
 
 def rotomem(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -169,3 +171,48 @@ def test_the_benchmark_accounts_for_the_time_it_measured(tmp_path: Path) -> None
     assert phases["other"] > -0.05 * sum(phases.values())
     assert row["peak_memory_mb"] > 50
     assert "frames/s" in result.stdout
+
+
+def test_weights_go_from_a_checkpoint_to_mattes_and_a_changed_byte_is_refused(shot: Path) -> None:
+    small = NetworkConfig.small()
+    checkpoint, folder = shot / "tiny.safetensors", shot / "weights"
+    save_weights(Network(small).state_dict(), checkpoint, small)
+    assert rotomem("weights", "add", checkpoint, "--weights-dir", folder).returncode == 0
+    assert "tiny" in rotomem("weights", "list", "--weights-dir", folder).stdout
+    assert rotomem("weights", "verify", "--weights-dir", folder).stdout == "tiny: ok\n"
+
+    made = propagate(shot, "--engine", "auto", "--weights-dir", folder, "--device", "cpu")
+    assert made.returncode == 0, made.stderr
+    assert "by engine xmem" in made.stdout
+    metadata = read_matte_metadata(shot / "out" / "m.0004.exr")
+    (installed,) = folder.glob("*.safetensors")
+    assert (metadata.engine, metadata.weights_sha256) == ("xmem", hashlib.sha256(installed.read_bytes()).hexdigest())
+
+    content = bytearray(installed.read_bytes())
+    content[-5] ^= 1
+    installed.write_bytes(bytes(content))
+    assert rotomem("weights", "verify", "--weights-dir", folder).returncode == 5
+    refused = propagate(shot, "--engine", "xmem", "--weights-dir", folder, "--progress", "none")
+    assert refused.returncode == 5
+    assert "SHA-256" in refused.stderr
+
+
+def test_evaluate_prints_each_clip_engine_and_number_of_annotations(shot: Path) -> None:
+    for kind, folder in (("plate", "frames"), ("mask", "masks")):
+        (shot / "clips" / "square" / folder).mkdir(parents=True)
+        for frame in range(1, 9):
+            source = shot / f"{kind}.{frame:04d}.png"
+            if not source.is_file():
+                pixels = np.zeros((48, 64, 3), np.float32)
+                pixels[16:32, 4 + 4 * frame : 20 + 4 * frame] = 1.0
+                assert oiio.ImageBuf(pixels).write(str(source), "uint8")
+            source.rename(shot / "clips" / "square" / folder / f"{frame:05d}.png")
+    result = rotomem(
+        *("evaluate", "--clips", shot / "clips", "--annotations", "2,3", "--engines", "copy,warp"),
+        *("--json", shot / "scores.json"),
+    )
+    assert result.returncode == 0, result.stderr
+    assert "square" in result.stdout
+    scores = json.loads((shot / "scores.json").read_text())
+    assert len(scores["clips"]) == 4
+    assert result.stdout.count("overall") >= 1
