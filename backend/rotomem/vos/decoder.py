@@ -64,6 +64,9 @@ class Decoder(nn.Module):
         if config.prior_channels:
             self.prior_encoder = PriorEncoder(config)
             self.edge_head = EdgeHead(config)
+            # Training starts from the carried mattes as they are, not from noise laid over them.
+            nn.init.zeros_(self.pred.weight)
+            nn.init.zeros_(self.pred.bias)  # type: ignore[arg-type]  # a convolution with bias
 
     def image_part(self, f16: Tensor, f8: Tensor, f4: Tensor) -> DecoderImagePart:
         """Precompute for one frame's features."""
