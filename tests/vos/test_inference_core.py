@@ -235,3 +235,18 @@ def test_bad_masks_and_images_are_refused(network: Network, images: Tensor, mask
         core.step(6, images[6, :, :32])
     with pytest.raises(PlateSizeError, match="3 channels"):
         core.step(6, images[6, :1])
+
+
+def test_sensory_memory_carries_on_from_frame_to_frame(network: Network, images: Tensor, masks: Tensor) -> None:
+    core = fresh(network, images, {0: masks[0]}, MemoryConfig(mem_every=100))
+    first, second = core.step(1, images[1]), core.step(1, images[1])
+    assert (first - second).abs().max() > 1e-3
+    core.clear_temporary()
+    torch.testing.assert_close(core.step(1, images[1]), first)
+
+
+def test_an_objects_value_depends_on_the_other_objects(network: Network, images: Tensor, masks: Tensor) -> None:
+    both = fresh(network, images, {0: masks[0]}).memory.permanent.value_of(0)
+    without = masks[0] * torch.tensor([1.0, 0.0])[:, None, None]
+    alone = fresh(network, images, {0: without}).memory.permanent.value_of(0)
+    assert (both[:, 0] - alone[:, 0]).abs().max() > 0.01

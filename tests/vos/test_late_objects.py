@@ -133,3 +133,25 @@ def test_memory_from_before_an_object_joined_is_not_read_for_it(
         features = network.encode_key(core._padding.add(images[8])[None])
         late, reference = core.memory.read(features, [0, 1]), alone.memory.read(features, [0, 1])
     torch.testing.assert_close(late[:, 1], reference[:, 1], rtol=0, atol=1e-5)
+
+
+def test_annotating_what_was_unknown_lifts_the_restriction(network: Network, images: Tensor, masks: Tensor) -> None:
+    core = InferenceCore(network, MemoryConfig(), 2)
+    core.memorize(0, images[0], masks[0], known=FIRST_ONLY)
+    assert not core.memory.permanent.elements.is_complete(1)
+    core.memorize(0, images[0], masks[0])
+    assert core.memory.permanent.elements.is_complete(1)
+
+
+def test_the_restriction_ends_with_the_frames_that_caused_it(network: Network, images: Tensor, masks: Tensor) -> None:
+    core = InferenceCore(network, COMPRESSING, 1)
+    core.memorize(0, images[0], masks[0, :1])
+    for frame in range(1, 4):
+        core.step(frame, images[frame])
+    core.add_object()
+    core.memorize(0, images[0], masks[0])
+    assert not core.memory.working.elements.is_complete(1)
+    for frame in range(4, 8):
+        core.step(frame, images[frame])
+    assert core.memory.working.elements.is_complete(1)
+    assert not core.memory.long_term.elements.is_complete(1)

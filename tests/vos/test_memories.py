@@ -90,6 +90,18 @@ def test_consolidation_keeps_the_most_used_keys_and_averages_their_values() -> N
     assert elements["usage"].tolist() == [0.0]
 
 
+def test_consolidation_averages_a_late_objects_values_over_its_own_frames() -> None:
+    config = MemoryConfig(min_mid_term_frames=1, max_mid_term_frames=3, num_prototypes=1)
+    working, memory = WorkingMemory(2), LongTermMemory(2, config)
+    for values, readable in (([10.0, 77.0], [True, False]), ([20.0, 5.0], [True, True]), ([0.0, 0.0], [True, True])):
+        features = frame_of([0.0])
+        working.add(features.key.view(1, 1), features, torch.tensor(values).view(1, 2, 1, 1, 1), readable)
+    memory.consolidate(working)
+    # All similarities are 0: object 0 averages 10 and 20, object 1 has 5 alone.
+    assert memory.elements["value"].flatten().tolist() == pytest.approx([15, 5])
+    assert working.elements.is_complete(1)
+
+
 def filled_long_term(config: MemoryConfig, usage: list[float]) -> LongTermMemory:
     memory = LongTermMemory(1, config)
     count = len(usage)
