@@ -122,7 +122,7 @@ def test_flow_of_a_shifted_surface_is_the_shift() -> None:
     nodes = torch.linspace(0, 40, 17)
     row, column = torch.meshgrid(nodes, nodes, indexing="ij")
     table = torch.stack([torch.stack([column, row]) / 10, torch.stack([column - 3, row - 2]) / 10])[None, :, None]
-    (forward, hidden), (backward, hidden_before) = surface_flow(table, torch.zeros(1, 2, 41, 41, dtype=torch.int64))
+    (forward, hidden), (backward, hidden_before) = surface_flow(table, torch.zeros(1, 2, 41, 41))
     assert torch.allclose(forward[0, 0], torch.tensor([3.0, 2.0])[:, None, None].expand(2, 41, 41), atol=1e-4)
     assert torch.allclose(backward[0, 1], torch.tensor([-3.0, -2.0])[:, None, None].expand(2, 41, 41), atol=1e-4)
     leaving = torch.zeros(41, 41, dtype=torch.bool)
@@ -139,7 +139,7 @@ def test_flow_of_a_bending_surface_finds_the_same_canonical_point() -> None:
     worst = []
     for row in range(len(scene.layers.shot)):
         table = placement.table[row][None, :, None]
-        layer = torch.zeros(1, 2, 64, 80, dtype=torch.int64)
+        layer = torch.zeros(1, 2, 64, 80)
         (flow, hidden), _ = surface_flow(table, layer)
         here = F.interpolate(table[0, 0], (64, 80), mode="bilinear", align_corners=True)
         row_px, column_px = torch.meshgrid(torch.arange(64), torch.arange(80), indexing="ij")

@@ -59,7 +59,7 @@ class Composite:
     Attributes:
         rgb: (B, T, 3, H, W), linear light, the mean over the shutter.
         modal, amodal: (B, T, K, H, W), the mean over the shutter.
-        visible: (B, T, H, W) int64, rank of the surface seen in the middle of the shutter.
+        visible: (B, T, H, W) float, rank of the surface seen in the middle of the shutter.
     """
 
     rgb: Tensor
@@ -100,7 +100,7 @@ def composite(
     moments, device = placement.table.shape[1], placement.table.device
     blank = torch.zeros(len(counts), 3, moments, height, width, device=device)
     mattes = torch.zeros(2, len(counts), placement.share.shape[1], moments, height, width, device=device)
-    visible = torch.zeros(len(counts), moments, height, width, dtype=torch.int64, device=device)
+    visible = torch.zeros(len(counts), moments, height, width, device=device)
     canvas = _Canvas(blank, mattes[0], mattes[1], visible)
     if one_by_one:
         for place, shot in enumerate(order):

@@ -7,8 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _NEWTON_STEPS = 3
-_LONGEST_STEP = 32.0
-"""In nodes: twice the picture."""
 
 
 def surface_flow(table: Tensor, visible: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
@@ -20,7 +18,7 @@ def surface_flow(table: Tensor, visible: Tensor) -> tuple[tuple[Tensor, Tensor],
 
     Args:
         table: (B, T, L, 2, G, G), canonical coordinates at nodes, of L layers.
-        visible: (B, T, H, W) int64, which layer is seen.
+        visible: (B, T, H, W) float, which layer is seen: 0 to L - 1.
 
     Returns:
         (flow, occluded) to the next frame and to the previous one. Flow (B, T, 2, H, W) in pixels, x right and y
@@ -34,84 +32,86 @@ def surface_flow(table: Tensor, visible: Tensor) -> tuple[tuple[Tensor, Tensor],
     solved = [_solve_nodes(table, other) for other in neighbours]
     across = torch.linspace(0, nodes - 1, width, device=device).expand(height, width)
     down = torch.linspace(0, nodes - 1, height, device=device)[:, None].expand(height, width)
-    start = torch.stack([across, down])
+    start = torch.stack([across, down]).expand(shots * frames, 2, height, width)
     layer = visible.flatten(0, 1)
-    everything = torch.cat([table, *solved], 3).flatten(0, 1)
-    here = _read_layer(everything, layer, start.expand(len(layer), -1, -1, -1))
+    here = _read_layer(torch.cat([table, *(place for place, _ in solved)], 3).flatten(0, 1), layer, start)
     pixels = torch.tensor([(width - 1) / (nodes - 1), (height - 1) / (nodes - 1)], device=device)[:, None, None]
     results = []
-    for guess, other, step in ((here[:, 2:8], neighbours[0], 1), (here[:, 8:], neighbours[1], -1)):
-        inside = guess[:, :2].clamp(0, nodes - 1)
-        error = here[:, :2] - _read_layer(other.flatten(0, 1), layer, inside)
-        place = _newton_step(guess[:, :2], inside, error, guess[:, 2:])
+    for guess, other, (_, inverse), step in zip((here[:, 2:4], here[:, 4:]), neighbours, solved, (1, -1), strict=True):
+        # The inverse only corrects what is nearly right, so the nearest node's will do.
+        correction = _read_layer(inverse.flatten(0, 1), layer, start, mode="nearest")
+        place = _newton_step(guess, here[:, :2], correction, other.flatten(0, 1), layer)
         arrival = (place * pixels).view(shots, frames, 2, height, width)
-        flow, hidden = arrival - start * pixels, _hidden(arrival, visible, visible.roll(-step, 1))
+        flow, hidden = arrival - start[0] * pixels, _hidden(place / (nodes - 1), visible, visible.roll(-step, 1))
         missing = -1 if step == 1 else 0
         flow[:, missing], hidden[:, missing] = 0.0, True
         results.append((flow, hidden))
     return results[0], results[1]
 
 
-def _solve_nodes(table: Tensor, other: Tensor) -> Tensor:
-    """Where the point at every node is in the other table, and that table's Jacobian there.
+def _solve_nodes(table: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the point at every node is in the other table, and that table's inverse Jacobian close by.
 
     Returns:
-        (B, T, L, 2 + 4, G, G): x and y in nodes; see ``_node_jacobian``.
+        (B, T, L, 2, G, G) in nodes, and (B, T, L, 4, G, G), see ``_inverse_jacobian``.
     """
     nodes = table.shape[-1]
     node = torch.arange(nodes, device=table.device, dtype=table.dtype)
     corner = torch.stack([node.expand(nodes, nodes), node[:, None].expand(nodes, nodes)])
     place, point = corner.expand_as(table).flatten(0, 2), table.flatten(0, 2)
-    reader = torch.cat([other, _node_jacobian(other)], 3).flatten(0, 2)[:, None]
+    flat, inverses = other.flatten(0, 2)[:, None], _inverse_jacobian(other).flatten(0, 2)[:, None]
     # A surface point's own Jacobian hardly changes, so the first step goes far in the right direction.
-    jacobian = _node_jacobian(table).flatten(0, 2)
+    inverse = _inverse_jacobian(table).flatten(0, 2)
     for step in range(_NEWTON_STEPS):
-        inside = place.clamp(0, nodes - 1)
-        read = _read_layer(reader, None, inside)
-        jacobian = read[:, 2:] if step else jacobian
-        place = _newton_step(place, inside, point - read[:, :2], jacobian)
-    return torch.cat([place, jacobian], 1).view(*table.shape[:3], 6, nodes, nodes)
+        if step:
+            inverse = _read_layer(inverses, None, place.clamp(0, nodes - 1))
+        place = _newton_step(place, point, inverse, flat, None)
+    return place.view_as(table), inverse.view(*table.shape[:3], 4, nodes, nodes)
 
 
-def _newton_step(place: Tensor, inside: Tensor, error: Tensor, jacobian: Tensor) -> Tensor:
-    """Improve ``place`` (P, 2, H, W), given the error (P, 2, H, W) of the canonical point read ``inside`` the picture.
+def _newton_step(place: Tensor, point: Tensor, inverse: Tensor, table: Tensor, layer: Tensor | None) -> Tensor:
+    """Improve ``place`` (P, 2, H, W), where the table (P, L, 2, G, G) of the layer should read ``point``.
 
-    Args:
-        jacobian: (P, 4, H, W), see ``_node_jacobian``.
+    A place beyond the picture is solved for from the nearest place inside, from where the table goes on linearly.
     """
-    xx, xy, yx, yy = jacobian.unbind(1)
-    beyond_x, beyond_y = (place - inside).unbind(1)
-    error_x = error[:, 0] - xx * beyond_x - xy * beyond_y
-    error_y = error[:, 1] - yx * beyond_x - yy * beyond_y
-    determinant = xx * yy - xy * yx
-    inverse = torch.where(determinant.abs() < 1e-9, 0.0, 1 / determinant)
-    step = torch.stack([(yy * error_x - xy * error_y) * inverse, (xx * error_y - yx * error_x) * inverse], 1)
-    return place + step.clamp_(-_LONGEST_STEP, _LONGEST_STEP)
+    nodes = table.shape[-1]
+    inside = place.clamp(0, nodes - 1)
+    error_x, error_y = (point - _read_layer(table, layer, inside)).unbind(1)
+    xx, xy, yx, yy = inverse.unbind(1)
+    step = torch.stack([xx * error_x + xy * error_y, yx * error_x + yy * error_y], 1)
+    # A surface seen almost edge on sends the step anywhere; two pictures away is far enough.
+    return inside + step.clamp_(-2 * nodes, 2 * nodes)
 
 
-def _read_layer(table: Tensor, layer: Tensor | None, place: Tensor) -> Tensor:
+def _read_layer(table: Tensor, layer: Tensor | None, place: Tensor, mode: str = "bilinear") -> Tensor:
     """Read tables (P, L, C, G, G) of the layer (P, H, W) at node coordinates (P, 2, H, W): (P, C, H, W).
 
     Without ``layer`` L is 1.
     """
     pairs, layers, channels, nodes, _ = table.shape
     sheet = table.transpose(1, 2).reshape(pairs, channels, layers * nodes, nodes)
-    row = place[:, 1] if layer is None else place[:, 1] + layer * nodes
+    row = place[:, 1] if layer is None else torch.add(place[:, 1], layer, alpha=nodes)
     grid = torch.stack([place[:, 0] * (2 / (nodes - 1)) - 1, row * (2 / (layers * nodes - 1)) - 1], -1)
-    return F.grid_sample(sheet, grid, mode="bilinear", padding_mode="border", align_corners=True)
+    return F.grid_sample(sheet, grid, mode=mode, padding_mode="border", align_corners=True)
 
 
-def _node_jacobian(table: Tensor) -> Tensor:
-    """Derivatives (..., 4, G, G) per node spacing: dx/dcolumn, dx/drow, dy/dcolumn, dy/drow."""
+def _inverse_jacobian(table: Tensor) -> Tensor:
+    """Nodes per canonical unit (..., 4, G, G): dcolumn/dx, dcolumn/dy, drow/dx, drow/dy."""
     column, row = torch.gradient(table, dim=(-1, -2))
-    return torch.stack([column[..., 0, :, :], row[..., 0, :, :], column[..., 1, :, :], row[..., 1, :, :]], -3)
+    (xx, yx), (xy, yy) = column.unbind(-3), row.unbind(-3)
+    determinant = xx * yy - xy * yx
+    inverse = torch.where(determinant.abs() < 1e-9, 0.0, 1 / determinant)
+    return torch.stack([yy * inverse, -xy * inverse, -yx * inverse, xx * inverse], -3)
 
 
 def _hidden(arrival: Tensor, visible: Tensor, other_visible: Tensor) -> Tensor:
-    """Whether the nearest pixel to the arrival (B, T, 2, H, W) is outside, or shows another layer."""
-    height, width = visible.shape[-2:]
-    column, row = arrival.round().long().unbind(2)
-    outside = (column < 0) | (column >= width) | (row < 0) | (row >= height)
-    index = row.clamp_(0, height - 1).mul_(width).add_(column.clamp_(0, width - 1))
-    seen = other_visible.flatten(2).gather(2, index.flatten(2)).view_as(visible)
-    return outside.logical_or_(seen != visible)
+    """Whether the nearest pixel to the arrival is outside, or shows another layer.
+
+    Args:
+        arrival: (B * T, 2, H, W), 0 at the first and 1 at the last pixel of the picture.
+        visible, other_visible: (B, T, H, W).
+    """
+    shown = other_visible.flatten(0, 1)[:, None] + 1
+    grid = (arrival * 2 - 1).movedim(1, -1)
+    seen = F.grid_sample(shown, grid, mode="nearest", padding_mode="zeros", align_corners=True)
+    return seen.view_as(visible) != visible + 1

@@ -32,7 +32,7 @@ class ShotBatch:
         rgb: (B, T, 3, H, W), sRGB-encoded (some shots flat or graded, as plates are), in [0, 1].
         alpha_modal: (B, T, K, H, W), the target as it is seen, in [0, 1]; over K they sum to at most 1.
         alpha_amodal: (B, T, K, H, W), the target as if nothing covered it; never less than modal.
-        depth_order: (B, T, K) int64, 0 for the nearest target.
+        depth_order: (B, T, K) int64, 0 for the nearest target; it does not change during a shot.
         present: (B, T, K) bool, whether anything to speak of is seen of the target.
         flow_forward: (B, T, 2, H, W), pixels, x right and y down, of the seen surface to the next frame; without
             motion blur, at the middle of the shutter; 0 in the last frame.
@@ -93,6 +93,8 @@ def generate_batch(
             f"a batch needs seeds, a frame, 32 pixels, 1 to 3 targets and an odd number of samples, not "
             f"{len(seeds)} seeds, {frames} frames, {width}x{height}, {targets} targets, {samples} samples"
         )
+    if photographs is not None and photographs.device.type != torch.device(device).type:
+        raise ValueError(f"photographs are on {photographs.device}; load them with device={str(device)!r}")
     shot_format = ShotFormat(frames, height, width, targets, samples, difficulty, plain)
     with _full_precision(torch.device(device)):
         return _render_scene(plan_scene(Draws(seeds), shot_format), torch.device(device), photographs).to(dtype)
