@@ -91,7 +91,6 @@ def test_easy_shots_move_less_than_hard_ones() -> None:
 
 
 def test_thin_plate_passes_through_its_control_points() -> None:
-    # Three of the nodes of an upright picture 2.2 high and wide are control points 1 and 2 of row 0, times 1.1.
     sway = np.zeros((1, 2, 2, CONTROL_SIDE**2))
     sway[0, 0, 0, 5], sway[0, 0, 1, 5] = 0.1, -0.05
     still = Deformation(
