@@ -96,8 +96,20 @@ def test_every_frame_but_the_annotated_is_segmented_and_all_weights_learn(clip: 
     assert without == []
 
 
+def test_an_untrained_network_gives_the_carried_mattes_back(clip: ClipBatch) -> None:
+    with torch.no_grad():
+        logits = propagate_clip(Network(TINY).eval(), clip, PassPlan()).logits[1]
+    before, after, trust_before, trust_after = clip.priors[:, 1].unbind(2)
+    trusted = (trust_before + trust_after) > 0.2
+    blended = (before * trust_before + after * trust_after) / (trust_before + trust_after).clamp_min(1e-6)
+    sure = trusted & ((blended - 0.5).abs() > 0.2)
+    assert sure.float().mean() > 0.2
+    assert ((logits > 0) == (blended > 0.5))[sure].all()
+
+
 def test_annotated_frames_are_known_from_the_start_wherever_they_lie(clip: ClipBatch) -> None:
     network = Network(TINY).eval()
+    torch.nn.init.normal_(network.decoder.pred.weight)
     with torch.no_grad():
         before = propagate_clip(network, clip, PassPlan()).logits[1]
         changed = clip.annotations.clone()

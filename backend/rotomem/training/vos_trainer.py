@@ -103,6 +103,8 @@ class VosTrainer:
             torch.set_float32_matmul_precision("high")
             for module in (self.network.key_encoder, self.network.value_encoder, self.network.decoder):
                 module.compile()
+            if settings.network.prior_channels:
+                self.network.decoder.prior_encoder.compile()
 
     @property
     def progress(self) -> float:
