@@ -28,9 +28,7 @@ PYTHON = ENVIRONMENT / ("Scripts/python.exe" if os.name == "nt" else "bin/python
 OLDEST_PYTHON = (3, 10)
 TORCH = "torch>=2.8,<2.14"
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
-MODULES = (
-    "torch cv2 numpy OpenImageIO zmq msgpack safetensors tqdm pytest hypothesis importlinter rotomem rotomem_client"
-)
+MODULES = "torch cv2 numpy OpenImageIO PyOpenColorIO zmq msgpack safetensors tqdm pytest hypothesis importlinter rotomem rotomem_client"
 
 
 class SetUpError(Exception):
@@ -45,13 +43,16 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     try:
         set_up(fresh=options.fresh)
+        if options.action == "demo":
+            return run([PYTHON, "-m", "rotomem", "demo", *options.further])
+        if options.action == "test":
+            return test(options.further)
     except SetUpError as error:
         print("rotomem set-up: " + str(error), file=sys.stderr)
         return 1
-    if options.action == "demo":
-        return run([PYTHON, "-m", "rotomem", "demo", *options.further])
-    if options.action == "test":
-        return test(options.further)
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
     print(f"set up in {ENVIRONMENT}; try {PYTHON} -m rotomem --help")
     return 0
 
@@ -66,15 +67,19 @@ def set_up(fresh=False):
         shutil.rmtree(ENVIRONMENT)
     if is_complete():
         return
-    interrupted = ENVIRONMENT.exists()
-    try:
+    print(f"setting up {ENVIRONMENT} (once; some minutes, mostly torch)", flush=True)
+    COMPLETE.unlink(missing_ok=True)
+    if not has_pip():
+        create_environment()
+    install()
+    if not imports():
+        # Killed in the middle of pip, a package can be half there and count as installed. Everything that was needed
+        # has just been fetched, so a new environment can be filled again.
+        print("the environment is damaged; making it anew", flush=True)
+        create_environment()
         install()
-    except SetUpError:
-        if not interrupted:
-            raise
-        print("the set-up that was there cannot be repaired in place; starting from nothing", flush=True)
-        shutil.rmtree(ENVIRONMENT)
-        install()
+        if not imports(show=True):
+            raise SetUpError("the installed packages do not import (above); run again with --fresh")
     COMPLETE.write_text(json.dumps({"fingerprint": fingerprint()}), encoding="utf-8")
 
 
@@ -92,18 +97,20 @@ def fingerprint():
 
 
 def install():
-    COMPLETE.unlink(missing_ok=True)
-    print(f"setting up {ENVIRONMENT} (once; some minutes, mostly torch)", flush=True)
-    if not PYTHON.exists() or run([PYTHON, "-m", "pip", "--version"], quiet=True):
-        shutil.rmtree(ENVIRONMENT, ignore_errors=True)
-        create_environment()
     pip("install", *torch_options(), TORCH)
     pip("install", "--editable", f"{ROOT}[dev]")
-    if run([PYTHON, "-c", "import " + ", ".join(MODULES.split())]):
-        raise SetUpError("the installed packages do not import (above); run again with --fresh")
+
+
+def imports(show=False):
+    return run([PYTHON, "-c", "import " + ", ".join(MODULES.split())], quiet=not show) == 0
+
+
+def has_pip():
+    return PYTHON.exists() and run([PYTHON, "-m", "pip", "--version"], quiet=True) == 0
 
 
 def create_environment():
+    shutil.rmtree(ENVIRONMENT, ignore_errors=True)
     try:
         venv.EnvBuilder(with_pip=True, symlinks=os.name != "nt").create(ENVIRONMENT)
     except (OSError, subprocess.CalledProcessError) as error:
@@ -189,8 +196,6 @@ def run(command, quiet=False):
         ).returncode
     except OSError:
         return 1
-    except KeyboardInterrupt:
-        return 130
 
 
 if __name__ == "__main__":

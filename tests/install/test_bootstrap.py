@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import venv
 from pathlib import Path
 
 import pytest
@@ -40,9 +41,12 @@ def bootstrap(checkout: Path, *arguments: str, **environment: str) -> subprocess
 NO_NETWORK = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_EXTRA_INDEX_URL": "", "PIP_CONFIG_FILE": os.devnull}
 
 
-def test_without_a_network_the_first_set_up_says_what_to_do_and_leaves_no_false_mark(checkout: Path) -> None:
+def test_without_a_network_a_set_up_says_what_to_do_and_keeps_what_was_there(checkout: Path) -> None:
+    venv.EnvBuilder(with_pip=True).create(checkout / ".venv")
+    (checkout / ".venv" / "installed_earlier").touch()
     result = bootstrap(checkout, "setup", **NO_NETWORK)
     assert result.returncode == 1
+    assert (checkout / ".venv" / "installed_earlier").exists()
     assert "check the network or PIP_INDEX_URL and run the same command again" in result.stderr
     assert not (checkout / ".venv" / "rotomem-complete.json").exists()
 
