@@ -28,7 +28,10 @@ PYTHON = ENVIRONMENT / ("Scripts/python.exe" if os.name == "nt" else "bin/python
 OLDEST_PYTHON = (3, 10)
 TORCH = "torch>=2.8,<2.14"
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
-MODULES = "torch cv2 numpy OpenImageIO PyOpenColorIO zmq msgpack safetensors tqdm pytest hypothesis importlinter rotomem rotomem_client"
+MODULES = (
+    "torch cv2 numpy OpenImageIO PyOpenColorIO zmq msgpack safetensors tqdm pytest hypothesis importlinter "
+    "rotomem rotomem_client"
+)
 
 
 class SetUpError(Exception):

@@ -36,6 +36,8 @@ from rotomem.session import (
     ShotAnnotation,
     propagate_shot,
 )
+from rotomem.session.propagate import engine_of
+from rotomem.vos import Network, NetworkConfig, save_weights
 from rotomem_client.shapes import ControlPoint, Shape
 
 WIDTH, HEIGHT = 64, 48
@@ -157,6 +159,20 @@ def test_cancelling_keeps_the_mattes_already_made(task: PropagationTask) -> None
     assert len(list(Path(task.output_pattern).parent.glob("*.exr"))) == 2
 
 
+def test_the_next_job_of_a_process_gets_the_engine_of_the_last_one_unless_weights_changed(
+    task: PropagationTask, tmp_path: Path
+) -> None:
+    config = NetworkConfig.small()
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    save_weights(Network(config).state_dict(), folder / "tiny.safetensors", config)
+    with_weights = dataclasses.replace(task, engine="xmem", weights_dir=folder, device="cpu")
+    first = engine_of(with_weights)
+    assert engine_of(with_weights) is first
+    save_weights(Network(config).state_dict(), folder / "tiny.safetensors", config)
+    assert engine_of(with_weights).weights_sha256 != first.weights_sha256
+
+
 def bad_inputs() -> Iterator[object]:
     def shape(frame: int, *points: tuple[float, float]) -> ShotAnnotation:
         return ShotAnnotation(frame, "hero", shapes=(Shape("s", tuple(ControlPoint(p) for p in points)),))
@@ -180,7 +196,8 @@ def bad_inputs() -> Iterator[object]:
     yield case("no annotation", AnnotationError, "nothing is annotated", annotations=())
     yield case("object never drawn", AnnotationError, "'car' is annotated on no frame", objects=("hero", "car"))
     yield case("unknown object", AnnotationError, "1001 annotates 'hero'", objects=("car",))
-    yield case("bad object name", SettingError, "object name '1st'", objects=("1st",))
+    yield case("bad object name", AnnotationError, "object name '1st'", objects=("1st",))
+    yield case("Nuke's own layer", AnnotationError, "'alpha' is one of Nuke's own", objects=("alpha",))
     yield case("empty range", SettingError, "range 1004-1002 is empty", first=1004, last=1002)
     yield case("range outside", SettingError, "outside the plate", last=1300)
     yield case("no frame number in the output", SettingError, "no frame number", output_pattern="/tmp/hero.exr")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import logging
-import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -27,6 +28,7 @@ from rotomem.plates import (
     FramePattern,
     MatteMetadata,
     PlateSource,
+    check_object_name,
     read_alpha,
     write_mattes,
 )
@@ -42,7 +44,6 @@ from rotomem.session.shot import (
 
 log = logging.getLogger(__name__)
 
-OBJECT_NAME = re.compile(r"[A-Za-z_]\w*\Z", re.ASCII)
 EMPTY_BELOW = 0.5 / 255
 """A matte whose maximum is below half an 8-bit step covers nothing."""
 
@@ -74,6 +75,19 @@ def propagate_shot(
         last=task.plate.last,
         colourspace=task.plate.colourspace,
     )
+    with contextlib.closing(source):
+        return _propagate(task, source, engine, on_matte=on_matte, on_progress=on_progress, cancelled=cancelled)
+
+
+def _propagate(
+    task: PropagationTask,
+    source: PlateSource,
+    engine: Engine | None,
+    *,
+    on_matte: Callable[[MatteWritten], None],
+    on_progress: Callable[[Progress], None],
+    cancelled: Callable[[], bool],
+) -> PropagationSummary:
     first = max(task.plate.first, task.first - task.handles)
     last = min(task.plate.last, task.last + task.handles)
     frames = range(first, last + 1)
@@ -82,14 +96,7 @@ def propagate_shot(
 
     on_progress(Progress(0, len(frames), "preparing", 0.0))
     annotations = rasterize_annotations(task.annotations, size=source.size)
-    if engine is None:
-        engine = make_engine(
-            task.engine,
-            device=task.device,
-            weights=task.weights,
-            weights_dir=task.weights_dir or Settings.load().weights_dir,
-            refine_edges=task.refine_edges,
-        )
+    engine = engine or engine_of(task)
     log.info("propagating frames %d-%d with engine %s", first, last, engine.name)
 
     started = time.monotonic()
@@ -108,6 +115,39 @@ def propagate_shot(
         seconds=time.monotonic() - started,
         warnings=tuple(source.warnings),
     )
+
+
+def engine_of(task: PropagationTask) -> Engine:
+    """Return the engine that ``task`` names, the last job's if nothing that matters to it changed.
+
+    Raises:
+        SettingError, WeightsError: as :func:`rotomem.propagation.make_engine`.
+    """
+    weights_dir = task.weights_dir or Settings.load().weights_dir
+    candidates = [*weights_dir.glob("*"), Path(task.weights)] if task.weights else weights_dir.glob("*")
+    files = sorted((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in candidates if path.is_file())
+    return _kept_engine(
+        task.engine, task.device, task.weights, weights_dir, refine_edges=task.refine_edges, weights_files=tuple(files)
+    )
+
+
+@functools.lru_cache(maxsize=1)
+def _kept_engine(
+    name: str,
+    device: str,
+    weights: str,
+    weights_dir: Path,
+    *,
+    refine_edges: bool,
+    weights_files: tuple[tuple[str, int, int], ...],
+) -> Engine:
+    """Keep the last engine for the next job of this process: its weights are loaded and its frames are encoded.
+
+    Args:
+        weights_files: path, modification time and size of what is installed; another file means another engine.
+    """
+    del weights_files
+    return make_engine(name, device=device, weights=weights, weights_dir=weights_dir, refine_edges=refine_edges)
 
 
 def rasterize_annotations(
@@ -151,10 +191,7 @@ def rasterize_annotations(
 
 def _check_task(task: PropagationTask) -> None:
     for name in task.objects:
-        if not OBJECT_NAME.match(name):
-            raise SettingError(
-                f"object name {name!r} cannot be an EXR layer; use letters, digits and _, not starting with a digit"
-            )
+        check_object_name(name)
     if task.first > task.last:
         raise SettingError(
             f"the frame range {task.first}-{task.last} is empty; the first frame must not be after the last"
@@ -194,7 +231,7 @@ class _MatteWriter:
     def __init__(self, task: PropagationTask, source: PlateSource, engine: Engine) -> None:
         self._objects = task.objects
         self._pattern = FramePattern.parse(task.output_pattern)
-        self._plate = source.plate_frame(task.plate.first if not task.annotations else task.annotations[0].frame)
+        self._plate = source.plate_frame(task.annotations[0].frame)
         self._metadata = MatteMetadata(
             engine=engine.name,
             weights_sha256=engine.weights_sha256,
