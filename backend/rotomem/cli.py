@@ -90,7 +90,7 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefa
     """Keeps the examples' line breaks and prints defaults."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default is None or action.default == [] or action.default == 0:
+        if action.default in (None, [], 0, ""):
             return action.help
         return super()._get_help_string(action)
 

@@ -87,7 +87,7 @@ def test_propagate_writes_a_matte_per_frame(shot: Path) -> None:
         (["--range", "1-20"], 3, "9-20"),
         (["--range", "1,3"], 2, "--range 1,3 has gaps"),
         (["--alpha", "99=mask.png"], 4, "frame 99"),
-        (["--alpha", "1"], 4, "FRAME=FILE"),
+        (["--alpha", "1"], 2, "FRAME=FILE"),
         (["--absent", "x"], 2, "'x' is not a frame number"),
         (["--engine", "sam2"], 2, "sam2"),
         (["--engine", "xmem", "--weights-dir", "/nonexistent"], 5, "rotomem weights add"),
@@ -104,7 +104,8 @@ def test_bad_input_is_one_sentence_and_an_exit_code(shot: Path, arguments: list[
     assert result.stderr.count("\n") == 1
 
 
-def test_an_interrupt_keeps_finished_mattes_and_exits_130(shot: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_keeps_finished_mattes_and_exits_130(shot: Path, number: signal.Signals) -> None:
     for frame in range(9, 400):
         (shot / f"plate.{frame:04d}.png").symlink_to(shot / "plate.0008.png")
     command = [
@@ -116,7 +117,7 @@ def test_an_interrupt_keeps_finished_mattes_and_exits_130(shot: Path) -> None:
     deadline = time.monotonic() + 60
     while not list(shot.glob("out/*.exr")) and time.monotonic() < deadline:
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "cancelled" in errors
@@ -129,6 +130,17 @@ def test_a_daemon_for_other_machines_must_be_asked_for(tmp_path: Path) -> None:
     result = rotomem("serve", "--endpoint", "tcp://192.0.2.1:7447", "--store", tmp_path / "store")
     assert result.returncode == 2
     assert "--allow-remote" in result.stderr
+
+
+def test_a_ready_file_that_cannot_be_written_is_said_before_the_daemon_starts(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = rotomem(
+        *("serve", "--endpoint", "tcp://127.0.0.1:*", "--store", tmp_path / "store"),
+        *("--ready-file", tmp_path / "file" / "ready.json"),
+    )
+    assert result.returncode == 6
+    assert "ready file" in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_weights_list_says_what_the_default_is(tmp_path: Path) -> None:

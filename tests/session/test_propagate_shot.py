@@ -201,6 +201,9 @@ def bad_inputs() -> Iterator[object]:
     yield case("empty range", SettingError, "range 1004-1002 is empty", first=1004, last=1002)
     yield case("range outside", SettingError, "outside the plate", last=1300)
     yield case("no frame number in the output", SettingError, "no frame number", output_pattern="/tmp/hero.exr")
+    yield case("no EXR", SettingError, "must end in .exr", output_pattern="/tmp/hero.%04d.png")
+    yield case("unknown device", SettingError, "device is 'gpu'", device="gpu")
+    yield case("drawn twice", AnnotationError, "1001 annotates 'hero' 2 times", annotations=(inside, inside))
     yield case("unknown engine", SettingError, "samurai", engine="samurai")
     yield case("weights missing", WeightsMissingError, "rotomem weights add", engine="xmem")
 
@@ -249,6 +252,26 @@ def test_an_alpha_of_another_size_is_refused(task: PropagationTask, tmp_path: Pa
     write_image(alpha, np.ones((10, 10, 1), np.float32))
     with pytest.raises(AnnotationSizeError, match=r"frame 1001.*10x10.*64x48"):
         Recorder().run(dataclasses.replace(task, annotations=(ShotAnnotation(1001, "hero", alpha=alpha),)))
+
+
+def test_an_annotation_that_is_not_on_disk_is_named_as_such(task: PropagationTask, tmp_path: Path) -> None:
+    missing = ShotAnnotation(1003, "hero", alpha=tmp_path / "gone.exr")
+    with pytest.raises(AnnotationError, match=r"frame 1003, object 'hero': the annotation cannot be read.*gone.exr"):
+        Recorder().run(dataclasses.replace(task, annotations=(missing,)))
+
+
+def test_the_plate_and_the_annotations_are_never_overwritten(task: PropagationTask, tmp_path: Path) -> None:
+    plate_file = Path(task.plate.pattern % 1003)
+    before = plate_file.read_bytes()
+    with pytest.raises(OutputUnwritableError, match="the plate's own file"):
+        Recorder().run(dataclasses.replace(task, output_pattern=task.plate.pattern))
+    assert plate_file.read_bytes() == before
+
+    alpha = tmp_path / "m.1001.exr"
+    write_image(alpha, np.ones((HEIGHT, WIDTH, 1), np.float32))
+    drawn = (ShotAnnotation(1001, "hero", alpha=alpha),)
+    with pytest.raises(OutputUnwritableError, match="annotation of frame 1001's own file"):
+        Recorder().run(dataclasses.replace(task, annotations=drawn, output_pattern=str(tmp_path / "m.%04d.exr")))
 
 
 def test_an_output_folder_that_cannot_be_made_is_named(task: PropagationTask, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ A clip is a folder with frames/ and masks/ (images of the same names; a mask is 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clips", type=Path, required=True, help="folder of clips")
-    parser.add_argument("--engines", default="copy,warp", help="comma-separated: copy, warp, xmem")
+    parser.add_argument("--engines", help="comma-separated (default: copy, warp, and xmem where weights are installed)")
     parser.add_argument(
         "--annotations", default="3,5,10", help="comma-separated numbers of evenly spaced annotated frames"
     )
@@ -42,14 +42,17 @@ def run(options: argparse.Namespace) -> int:
         counts = [int(text) for text in options.annotations.split(",")]
     except ValueError:
         raise SettingError(f"--annotations {options.annotations!r} must be whole numbers, such as 3,5,10") from None
-    with tqdm(unit="clip", leave=False) as bar:
+    weights_dir = options.settings.weights_dir
+    installed = any(weights_dir.glob("*.safetensors"))
+    engines = options.engines.split(",") if options.engines else ["copy", "warp", *["xmem"] * installed]
+    with tqdm(unit="clip", leave=False, delay=0.5) as bar:
         report = evaluate_clips(
             options.clips,
-            engines=options.engines.split(","),
+            engines=engines,
             counts=counts,
             only=options.only.split(",") if options.only else None,
             jobs=options.jobs,
-            weights_dir=options.settings.weights_dir,
+            weights_dir=weights_dir,
             device=options.settings.device,
             on_progress=tell(bar),
         )

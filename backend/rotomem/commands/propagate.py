@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from rotomem.errors import AnnotationError, SettingError
+from rotomem.errors import SettingError
 
 if TYPE_CHECKING:
     from rotomem.session import PropagationTask, ShotAnnotation
@@ -21,7 +21,8 @@ EXAMPLES = """examples:
   rotomem propagate --plate 'sh010.####.exr' --alpha 1001=a.png --alpha 1024:car=b.exr --output 'm.%04d.exr'
   rotomem propagate --plate 'sh010.%04d.jpg' --alphas 'roto.%04d.png' --annotated 1001,1020x --output 'm.%04d.exr'
 
-An annotation is FRAME=FILE or FRAME:OBJECT=FILE; without a name the object is called matte.
+An annotation is FRAME=FILE or FRAME:OBJECT=FILE; without a name the object is called matte. Write a negative frame
+with =, as in --alpha=-1=a.png.
 --shapes takes the JSON of `rotomem demo` (backend/docs/shapes.md describes it).
 """
 DEFAULT_OBJECT = "matte"
@@ -82,20 +83,22 @@ def run(options: argparse.Namespace) -> int:
 
 
 class _StopRequest:
-    """Ctrl-C asks to stop after the current frame; a second one stops at once."""
+    """Ctrl-C, or a farm's SIGTERM, asks to stop after the current frame; a second one stops at once."""
 
     def __init__(self) -> None:
         self._asked = False
-        self._previous: signal._HANDLER = None
+        self._previous: dict[signal.Signals, signal._HANDLER] = {}
 
     def requested(self) -> bool:
         return self._asked
 
     def __enter__(self) -> None:
-        self._previous = signal.signal(signal.SIGINT, self._ask)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._previous[number] = signal.signal(number, self._ask)
 
     def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGINT, self._previous)
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
 
     def _ask(self, _signal: int, _frame: FrameType | None) -> None:
         if self._asked:
@@ -138,11 +141,11 @@ def _annotations(options: argparse.Namespace) -> list[ShotAnnotation]:
     for text in options.alpha:
         place, separator, file = text.partition("=")
         if not separator or not file:
-            raise AnnotationError(f"--alpha {text!r} must be FRAME=FILE or FRAME:OBJECT=FILE")
+            raise SettingError(f"--alpha {text!r} must be FRAME=FILE or FRAME:OBJECT=FILE")
         frame, name = _frame_and_object(place, "--alpha")
         annotations.append(ShotAnnotation(frame=frame, object_name=name, alpha=Path(file)))
     if bool(options.alphas) != bool(options.annotated):
-        raise AnnotationError("--alphas PATTERN and --annotated FRAMES go together")
+        raise SettingError("--alphas PATTERN and --annotated FRAMES go together")
     if options.alphas:
         pattern = FramePattern.parse(options.alphas)
         for frame in parse_frame_range(options.annotated):

@@ -7,6 +7,8 @@ import json
 import os
 from pathlib import Path
 
+from rotomem.errors import OutputUnwritableError
+
 NAME = "serve"
 SUMMARY = "run the daemon that Nuke and the batch commands talk to"
 EXAMPLES = """examples:
@@ -33,13 +35,15 @@ def run(options: argparse.Namespace) -> int:
     from rotomem.daemon import serve
 
     settings = options.settings
+    if options.ready_file is not None:
+        # Before anything starts: a daemon that cannot say where it is would be found by nobody.
+        _write_whole(options.ready_file.with_suffix(".starting"), "")
+        options.ready_file.with_suffix(".starting").unlink()
 
     def announce(endpoint: str) -> None:
         print(f"rotomem daemon at {endpoint}, store {settings.store_dir}", flush=True)
         if options.ready_file is not None:
-            temporary = options.ready_file.with_suffix(".part")
-            temporary.write_text(json.dumps({"endpoint": endpoint, "pid": os.getpid()}), encoding="utf-8")
-            os.replace(temporary, options.ready_file)
+            _write_whole(options.ready_file, json.dumps({"endpoint": endpoint, "pid": os.getpid()}))
 
     serve(
         endpoint=settings.endpoint,
@@ -51,3 +55,14 @@ def run(options: argparse.Namespace) -> int:
         on_ready=announce,
     )
     return 0
+
+
+def _write_whole(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".part")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OutputUnwritableError(
+            f"the ready file {path} cannot be written: {error.strerror}; choose another place"
+        ) from error

@@ -6,7 +6,9 @@ import contextlib
 import dataclasses
 import functools
 import logging
+import re
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from rotomem.errors import (
     CancelledError,
     EmptyAnnotationError,
     OutputUnwritableError,
+    PlateError,
     SettingError,
 )
 from rotomem.matte import rasterize_shapes
@@ -44,6 +47,7 @@ from rotomem.session.shot import (
 
 log = logging.getLogger(__name__)
 
+DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 EMPTY_BELOW = 0.5 / 255
 """A matte whose maximum is below half an 8-bit step covers nothing."""
 
@@ -93,6 +97,8 @@ def _propagate(
     frames = range(first, last + 1)
     annotated = sorted({annotation.frame for annotation in task.annotations})
     source.check_frames(range(min(first, annotated[0]), max(last, annotated[-1]) + 1))
+
+    _check_overwriting(task, source, frames)
 
     on_progress(Progress(0, len(frames), "preparing", 0.0))
     annotations = rasterize_annotations(task.annotations, size=source.size)
@@ -172,7 +178,10 @@ def rasterize_annotations(
         if annotation.absent:
             matte = np.zeros(size, np.float32)
         elif annotation.alpha is not None:
-            matte = read_alpha(annotation.alpha, annotation.frame)
+            try:
+                matte = read_alpha(annotation.alpha, annotation.frame)
+            except PlateError as error:
+                raise AnnotationError(f"{where}: the annotation cannot be read: {error}") from error
             if matte.shape != size:
                 raise AnnotationSizeError(
                     f"{where}: the alpha {annotation.alpha} is {matte.shape[1]}x{matte.shape[0]} but the plate is "
@@ -203,8 +212,13 @@ def _check_task(task: PropagationTask) -> None:
         )
     if task.handles < 0:
         raise SettingError(f"handles is {task.handles}; it must be 0 or more")
-    if not FramePattern.parse(task.output_pattern).is_sequence:
+    output = FramePattern.parse(task.output_pattern)
+    if not output.is_sequence:
         raise SettingError(f"the output {task.output_pattern} has no frame number; write it like hero.%04d.exr")
+    if output.path(task.first).suffix.lower() != ".exr":
+        raise SettingError(f"the output {task.output_pattern} must end in .exr: mattes are half-float EXR files")
+    if not DEVICE.fullmatch(task.device):
+        raise SettingError(f"device is {task.device!r}; give auto, cpu, cuda or cuda:N")
     if not task.annotations:
         raise AnnotationError("nothing is annotated; draw the object on at least one frame")
     for annotation in task.annotations:
@@ -218,10 +232,31 @@ def _check_task(task: PropagationTask) -> None:
                 f"frame {annotation.frame} annotates {annotation.object_name!r}, which is not among the objects "
                 f"{', '.join(task.objects)}"
             )
+    drawn = Counter((annotation.frame, annotation.object_name) for annotation in task.annotations)
+    for (frame, name), count in drawn.items():
+        if count > 1:
+            raise AnnotationError(f"frame {frame} annotates {name!r} {count} times; keep one of them")
     for name in task.objects:
         if not any(annotation.object_name == name for annotation in task.annotations):
             raise AnnotationError(
                 f"object {name!r} is annotated on no frame; draw it on at least one frame or remove it"
+            )
+
+
+def _check_overwriting(task: PropagationTask, source: PlateSource, frames: range) -> None:
+    """Refuse an output that is one of the job's own inputs: the artist's plate must survive a typing error."""
+    inputs = {source.path(frame).resolve(): "the plate's" for frame in frames}
+    inputs |= {
+        annotation.alpha.resolve(): f"the annotation of frame {annotation.frame}'s"
+        for annotation in task.annotations
+        if annotation.alpha is not None
+    }
+    output = FramePattern.parse(task.output_pattern)
+    for frame in frames:
+        owner = inputs.get(output.path(frame).resolve())
+        if owner:
+            raise OutputUnwritableError(
+                f"frame {frame}: the output {output.path(frame)} is {owner} own file; choose another output"
             )
 
 
