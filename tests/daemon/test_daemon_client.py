@@ -188,14 +188,20 @@ def test_cancelling_half_way_keeps_every_matte_already_made(client: Client, file
     assert client.list_mattes("sh010", 1) == made
 
 
-def test_jobs_wait_for_one_another_and_a_waiting_one_can_be_cancelled(client: Client, files: dict[int, Path]) -> None:
-    prepare(client, files)
-    first = client.propagate("sh010", 1, LAST, engine="slow")
+def test_jobs_wait_for_one_another_and_a_waiting_one_is_cancelled_at_once(
+    client: Client, files: dict[int, Path]
+) -> None:
+    client.open_session("sh010", Plate(1, 500, str(files[1])), ["hero"])
+    client.put_annotation("sh010", 3, "hero", shapes=[TRIANGLE])
+    first = client.propagate("sh010", 1, 500, engine="slow")
     second = client.propagate("sh010", 1, LAST, engine="copy")
+    third = client.propagate("sh010", 1, LAST, engine="copy")
     second.cancel()
-    assert isinstance(first.wait(), JobFinished)
     assert list(second.events()) == [JobCancelled(second.id, 0)]
-    assert client.ping() == "idle"
+    assert client.ping() == "busy"
+    first.cancel()
+    assert third.wait().frames == tuple(range(1, LAST + 1))
+    assert isinstance(list(first.events())[-1], JobCancelled)
 
 
 def test_events_can_be_read_by_turns_with_other_work(client: Client, files: dict[int, Path]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -144,6 +145,23 @@ def test_a_runner_that_cannot_be_loaded_is_named(events: Events, tmp_path: Path)
     assert "no_such_module" in end.message
 
 
+def test_a_worker_that_cannot_be_started_fails_its_job_and_the_next_one_runs(
+    pool: WorkerPool, events: Events, tmp_path: Path
+) -> None:
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, allowed[1]))
+    try:
+        pool.submit("a", task_in(tmp_path, "copy"))
+        end = events.until_end()[-1]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, allowed)
+    assert isinstance(end, JobBroke)
+    assert (end.job_id, end.code) == ("a", "WORKER_CRASHED")
+    assert "the worker process cannot be started or used (OSError: [Errno 24] Too many open files)" in end.message
+    pool.submit("b", task_in(tmp_path, "copy"))
+    assert frames_written(events.until_end()) == [1, 2, 3, 4]
+
+
 def test_cancelling_stops_between_frames_and_keeps_what_is_made(
     pool: WorkerPool, events: Events, tmp_path: Path
 ) -> None:
@@ -159,10 +177,14 @@ def test_cancelling_stops_between_frames_and_keeps_what_is_made(
 
 def test_a_job_cancelled_in_the_queue_never_starts(pool: WorkerPool, events: Events, tmp_path: Path) -> None:
     pool.submit("a", task_in(tmp_path, "slow", last=5))
+    events.until(JobWrote)
     pool.submit("b", task_in(tmp_path, "copy"))
+    pool.submit("c", task_in(tmp_path, "copy"))
     pool.cancel("b")
-    assert isinstance(events.until_end()[-1], JobEnded)
-    assert events.until_end() == [JobStopped("b", 0)]
+    assert pool.state == "busy"
+    ends = [events.until_end()[-1] for _ in range(3)]
+    assert ends[0] == JobStopped("b", 0), "told at once, not when the job before it has ended"
+    assert [(type(end), end.job_id) for end in ends[1:]] == [(JobEnded, "a"), (JobEnded, "c")]
 
 
 def test_a_job_that_does_not_listen_is_ended_with_its_process(pool: WorkerPool, events: Events, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from rotomem_client.messages import (
     FrameOffer,
     FramesWanted,
     Hello,
+    JobCancelled,
     JobFinished,
     MatteReady,
     Message,
@@ -169,6 +170,27 @@ def test_a_daemon_stopped_on_purpose_hands_its_job_to_the_next_one(
         again = DaemonProcess(tmp_path, endpoint=daemon.endpoint)
         try:
             assert job.wait().frames == tuple(range(1, 9))
+        finally:
+            again.kill()
+
+
+@pytest.mark.parametrize("ending", ["kill", "stop"])
+def test_an_acknowledged_cancel_survives_the_daemon(
+    daemon: DaemonProcess, plate: Plate, tmp_path: Path, ending: str
+) -> None:
+    with Client(daemon.endpoint, timeout_s=WAIT_S) as client:
+        draw(client, plate)
+        # It sleeps at the third frame and does not look whether it was cancelled.
+        job = client.propagate("sh010", 1, LAST, engine="deaf")
+        events = job.events()
+        next(event for event in events if isinstance(event, MatteReady) and event.frame == 2)
+        job.cancel()
+        getattr(daemon, ending)()
+        again = DaemonProcess(tmp_path, endpoint=daemon.endpoint)
+        try:
+            assert list(events)[-1] == JobCancelled(job.id, 2)
+            assert [matte.frame for matte in client.list_mattes("sh010", 1)] == [1, 2], "and their mattes are kept"
+            assert client.propagate("sh010", 1, 3, engine="copy").wait().frames == (1, 2, 3)
         finally:
             again.kill()
 

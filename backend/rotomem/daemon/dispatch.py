@@ -97,6 +97,9 @@ class Dispatcher:
         """Take up the jobs that an earlier daemon had accepted and not ended."""
         self._jobs = jobs
         for job in self._store.index.open_jobs():
+            if job.state == "cancelling":
+                self._end_job(JobCancelled(job.id, len(self._store.index.mattes_of_job(job.id))))
+                continue
             if job.attempts >= MAX_ATTEMPTS:
                 text = f"the daemon stopped {job.attempts} times while it ran this job; its mattes are kept"
                 self._end_job(JobFailed(job.id, "DAEMON_RESTARTED", text))
@@ -207,8 +210,11 @@ class Dispatcher:
             self._submit(job)
 
     def _cancel(self, message: Cancel) -> CancelAccepted:
-        if not self._job(message.job_id).final:
-            self._jobs.cancel(message.job_id)
+        job = self._job(message.job_id)
+        if not job.final:
+            # Stored before it is acknowledged: should this daemon end first, the next one must not take the job up.
+            self._store.index.set_job(job.id, state="cancelling", attempts=job.attempts)
+            self._jobs.cancel(job.id)
         return CancelAccepted(message.job_id)
 
     def _list_mattes(self, message: ListMattes) -> MatteList:
@@ -218,7 +224,8 @@ class Dispatcher:
 
     def _resume(self, peer: bytes, message: ResumeJob, request_id: str) -> None:
         job = self._job(message.job_id)
-        self._send(peer, JobResumed(job.id, job.state), request_id)
+        # A job that is being cancelled runs until its end is told.
+        self._send(peer, JobResumed(job.id, "running" if job.state == "cancelling" else job.state), request_id)
         self._replay(peer, job, frozenset(message.have))
 
     def _replay(self, peer: bytes, job: JobRow, have: frozenset[int]) -> None:
@@ -247,7 +254,8 @@ class Dispatcher:
         if job is None:
             log.error("the worker speaks of job %s, which nobody accepted", event.job_id)
         elif isinstance(event, JobStarted):
-            self._store.index.set_job(job.id, state="running", attempts=job.attempts + 1)
+            state = "cancelling" if job.state == "cancelling" else "running"
+            self._store.index.set_job(job.id, state=state, attempts=job.attempts + 1)
         elif isinstance(event, JobProgressed):
             progress = event.progress
             speed = min(max(progress.frames_per_second, 0.0), 1e9)

@@ -98,7 +98,11 @@ class MatteRow:
 
 @dataclass(frozen=True)
 class JobRow:
-    """``request`` holds ``Propagate``'s fields; ``final`` is the header of the event that ended the job, or empty."""
+    """``request`` holds ``Propagate``'s fields; ``final`` is the header of the event that ended the job, or empty.
+
+    ``state`` is ``queued``, ``running`` or ``cancelling`` (asked to stop, not ended yet), then ``finished``, ``failed``
+    or ``cancelled``.
+    """
 
     id: str
     session: str
@@ -308,7 +312,7 @@ class Index:
 
     def open_jobs(self) -> list[JobRow]:
         """Return the jobs without an end, in the order of their acceptance."""
-        return self._jobs("state IN ('queued', 'running') ORDER BY rowid", ())
+        return self._jobs("state IN ('queued', 'running', 'cancelling') ORDER BY rowid", ())
 
     def set_job(self, job_id: str, *, state: str, attempts: int, final: bytes = b"") -> None:
         self._db.execute(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import multiprocessing.connection
-import queue
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -23,7 +23,7 @@ from rotomem.daemon.worker import (
     WorkerEvent,
     run_worker,
 )
-from rotomem.errors import WorkerCrashedError
+from rotomem.errors import RotomemError, WorkerCrashedError
 from rotomem.session.shot import PropagationTask
 
 log = logging.getLogger(__name__)
@@ -36,8 +36,8 @@ class WorkerPool:
     """Runs one job at a time, each in the order of submission, in a process that outlives jobs but not crashes.
 
     Args:
-        on_event: told everything, from this pool's thread; per job, exactly one of ``JobEnded``, ``JobStopped`` and
-            ``JobBroke`` comes last. After ``close`` nothing is told any more.
+        on_event: told everything, from this pool's thread or from within ``cancel``; per job, exactly one of
+            ``JobEnded``, ``JobStopped`` and ``JobBroke`` comes last. After ``close`` nothing is told any more.
         runner: what the worker runs, as ``module:function``.
         environment: set in the worker process.
         stop_grace_s: a cancelled job that does not reach its next frame in this time is ended with its process.
@@ -55,92 +55,120 @@ class WorkerPool:
         self._runner = runner
         self._environment = environment or {}
         self._stop_grace_s = stop_grace_s
-        self._queue: queue.SimpleQueue[RunJob | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self._stopped: dict[str, float] = {}
+        self._waiting: deque[RunJob] = deque()
+        self._changed = threading.Condition()
         self._worker: _WorkerProcess | None = None
         self._running = ""
-        self._closing = threading.Event()
+        self._stop_asked_at: float | None = None
+        self._closing = False
         self._thread = threading.Thread(target=self._work, name="rotomem-jobs", daemon=True)
         self._thread.start()
 
     @property
     def state(self) -> str:
         """``busy``, ``idle``, or ``none`` if there is no worker process just now."""
-        with self._lock:
+        with self._changed:
             if self._running:
                 return "busy"
             return "idle" if self._worker is not None and self._worker.alive else "none"
 
     def submit(self, job_id: str, task: PropagationTask) -> None:
         """Queue a job."""
-        self._queue.put(RunJob(job_id, task))
+        with self._changed:
+            self._waiting.append(RunJob(job_id, task))
+            self._changed.notify()
 
     def cancel(self, job_id: str) -> None:
-        """Stop a job between two frames, or take it from the queue."""
-        with self._lock:
-            self._stopped.setdefault(job_id, time.monotonic())
+        """Stop the running job between two frames; one that waits is taken from the queue and told at once."""
+        with self._changed:
+            waiting = next((job for job in self._waiting if job.job_id == job_id), None)
+            if waiting is not None:
+                self._waiting.remove(waiting)
+            elif self._running == job_id and self._stop_asked_at is None:
+                self._stop_asked_at = time.monotonic()
             worker = self._worker if self._running == job_id else None
-        # Not under the lock: a worker that is still importing torch takes its orders seconds later.
-        if worker is not None:
+        if waiting is not None:
+            self._on_event(JobStopped(job_id, 0))
+        elif worker is not None:
+            # Not under the lock: a worker that is still importing torch takes its orders seconds later.
             worker.send(StopJob(job_id))
 
     def close(self) -> None:
         """End the worker at once. Its job is not told to have ended, so that the next daemon takes it up."""
-        self._closing.set()
-        self._queue.put(None)
-        with self._lock:
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
             if self._worker is not None:
                 self._worker.kill()
         self._thread.join()
 
     def _work(self) -> None:
         while True:
-            job = self._queue.get()
-            if job is None or self._closing.is_set():
-                break
-            end = self._run(job)
-            with self._lock:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._closing)
+                if self._closing:
+                    break
+                job = self._waiting.popleft()
+                self._running = job.job_id
+            end = self._attempt(job)
+            with self._changed:
                 self._running = ""
-                self._stopped.pop(job.job_id, None)
+                self._stop_asked_at = None
             if end is not None:
                 self._on_event(end)
-        if self._worker is not None:
-            self._worker.kill()
+        self._drop_worker()
+
+    def _attempt(self, job: RunJob) -> WorkerEvent | None:
+        """Run a job to its end, whatever happens, and return that; None if the pool is being closed."""
+        try:
+            return self._run(job)
+        except Exception as error:
+            # Too little memory or too many open files for a worker process, say. This thread must go on: without it
+            # this job and all later ones would wait for ever.
+            log.exception("job %s cannot be run", job.job_id)
+            self._drop_worker()
+            return None if self._closing else JobBroke(job.job_id, WorkerCrashedError.code, _explain_failure(error))
 
     def _run(self, job: RunJob) -> WorkerEvent | None:
-        """Run a job to its end and return that; None if the pool is being closed."""
-        with self._lock:
-            if job.job_id in self._stopped:
-                return JobStopped(job.job_id, 0)
-            if self._closing.is_set():
+        with self._changed:
+            if self._closing:
                 return None
+            if self._stop_asked_at is not None:
+                return JobStopped(job.job_id, 0)
             if self._worker is None or not self._worker.alive:
                 self._worker = _WorkerProcess(self._runner, self._environment)
             worker = self._worker
-            self._running = job.job_id
         worker.send(job)
+        if self._stop_asked_at is not None:
+            # Asked for while the worker process was being started, perhaps before it could be told.
+            worker.send(StopJob(job.job_id))
         written = 0
-        while not self._closing.is_set():
+        while not self._closing:
             event = worker.receive(_POLL_S)
             if isinstance(event, _ENDS):
-                if isinstance(event, JobBroke) and event.code == "INTERNAL":
+                if isinstance(event, JobBroke) and event.code == RotomemError.code:
                     worker.kill()
                 return event
             if event is not None:
                 written += isinstance(event, JobWrote)
                 self._on_event(event)
             elif not worker.alive:
-                return None if self._closing.is_set() else _tell_crash(job.job_id, worker, written)
-            elif self._overdue(job.job_id):
+                return None if self._closing else _tell_crash(job.job_id, worker, written)
+            elif self._overdue():
                 worker.kill()
                 return JobStopped(job.job_id, written)
         return None
 
-    def _overdue(self, job_id: str) -> bool:
-        with self._lock:
-            asked = self._stopped.get(job_id)
+    def _overdue(self) -> bool:
+        asked = self._stop_asked_at
         return asked is not None and time.monotonic() - asked > self._stop_grace_s
+
+    def _drop_worker(self) -> None:
+        """End the worker process, if there is one; the next job starts another."""
+        with self._changed:
+            worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.kill()
 
 
 class _WorkerProcess:
@@ -155,9 +183,14 @@ class _WorkerProcess:
         self._process: SpawnProcess = context.Process(
             target=run_worker, args=(theirs, runner, environment), name="rotomem-worker", daemon=True
         )
-        self._process.start()
-        # Ours alone from here on, so that its end is seen when the process goes.
-        theirs.close()
+        try:
+            self._process.start()
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            # Ours alone from here on, so that its end is seen when the process goes.
+            theirs.close()
 
     @property
     def alive(self) -> bool:
@@ -203,6 +236,14 @@ def _tell_crash(job_id: str, worker: _WorkerProcess, written: int) -> JobBroke:
     )
     log.error("job %s: %s", job_id, message)
     return JobBroke(job_id, WorkerCrashedError.code, message)
+
+
+def _explain_failure(error: Exception) -> str:
+    kind, words = type(error).__name__, (str(error).splitlines() or [""])[0][:300]
+    return (
+        f"the worker process cannot be started or used ({kind}: {words}): free memory, close other programs, then "
+        "propagate again; mattes already made are kept"
+    )
 
 
 def _signal_name(number: int) -> str:
