@@ -203,3 +203,17 @@ def test_nobody_sees_a_half_written_file(tmp_path: Path) -> None:
     publish_file(tmp_path / "m.exr", write_slowly)
     assert seen == [False, True]
     assert (tmp_path / "m.exr").read_bytes() == b"first half"
+
+
+def test_a_black_and_white_picture_saved_with_an_opaque_alpha_is_the_matte(tmp_path: Path, write_image) -> None:
+    painted = np.zeros((4, 6, 4), np.float32)
+    painted[1:3, 2:4, :3] = 1.0
+    painted[..., 3] = 1.0
+    path = write_image(tmp_path / "painted.png", painted, sample="uint8")
+    np.testing.assert_array_equal(read_alpha(path, 1), painted[..., 0])
+
+
+def test_an_opaque_alpha_over_a_coloured_picture_is_a_full_matte(tmp_path: Path, write_image) -> None:
+    rendered = np.ones((4, 6, 4), np.float32)
+    rendered[..., 0] = 0.25
+    assert (read_alpha(write_image(tmp_path / "full.exr", rendered), 1) == 1.0).all()

@@ -74,7 +74,7 @@ def resolve_colourspace(name: str) -> str:
                 if canonical:
                     return str(canonical)
     names = _all_names()
-    near = difflib.get_close_matches(name.casefold(), names, n=_NEAR_MATCHES, cutoff=0.4)
+    near = difflib.get_close_matches(name.casefold(), names, n=_NEAR_MATCHES, cutoff=0.6)
     near_names = ", ".join(repr(choice) for choice in dict.fromkeys(names[match] for match in near))
     advice = f"did you mean {near_names}?" if near else "choose one of the OCIO configuration's names, or 'auto'"
     raise ColourspaceError(f"the plate's colourspace {name!r} is unknown{_where()}; {advice}")

@@ -13,7 +13,7 @@ from rotomem.errors import PlateUnreadableError
 from rotomem.plates.channels import choose_alpha, choose_colour, name_channels
 from rotomem.plates.colour import network_image
 from rotomem.plates.colourspaces import resolve_colourspace
-from rotomem.plates.decoding import open_image
+from rotomem.plates.decoding import OpenImage, open_image
 from rotomem.plates.detection import detect_colourspace
 from rotomem.plates.repair import repair_pixels
 from rotomem.plates.window import Window
@@ -98,7 +98,8 @@ def read_alpha(path: Path, frame: int, *, object_name: str | None = None) -> NDA
     Args:
         frame: for messages.
         object_name: reads that object's layer, ``<object>.A``. Without it A is read, else luminance, else R where R, G
-            and B are equal.
+            and B are equal. An alpha that is 1 everywhere, over a picture in black and white that is not, is what paint
+            programs add on saving: then the picture is the matte.
 
     Returns:
         (H, W) in [0, 1], the display window; NaN and infinite samples are replaced, values outside are clamped.
@@ -116,9 +117,21 @@ def read_alpha(path: Path, frame: int, *, object_name: str | None = None) -> NDA
                 "render it with that channel"
             )
         channels, _ = repair_pixels(image.read(choice))
+        if object_name is None and (channels == 1.0).all():
+            channels = _painted_matte(image, channels)
     if channels.shape[2] == 3 and not (channels == channels[..., :1]).all():
         raise PlateUnreadableError(
             f"frame {frame}: {path} has no alpha and is not grey, so that no channel is the matte; "
             "render it with an alpha, or in black and white"
         )
     return np.clip(channels[..., 0], 0.0, 1.0)
+
+
+def _painted_matte(image: OpenImage, opaque: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the file's grey picture (H, W, 1) if it has one that varies, else ``opaque``."""
+    choice = choose_colour(image.parts)
+    if choice is None:
+        return opaque
+    picture, _ = repair_pixels(image.read(choice))
+    grey = (picture == picture[..., :1]).all() and picture.min() < picture.max()
+    return picture[..., :1] if grey else opaque
