@@ -11,6 +11,7 @@ from typing import Callable, Optional
 from rotomem_client.shapes import Shape
 from rotomem_nuke import host, roto
 from rotomem_nuke.errors import GraphError
+from rotomem_nuke.formats import Format
 from rotomem_nuke.plate import PlateSource, upstream_of
 from rotomem_nuke.temporary import render_node
 
@@ -82,7 +83,7 @@ def read_drawing(node: Optional[host.Node], annotated: str, plate: PlateSource) 
         raise GraphError(
             f"{source.fullName()} is no Roto, so its annotated frames are unknown; write them into 'annotated frames'"
         )
-    name = re.sub(r"\W", "_", source.name(), flags=re.ASCII)
+    name = roto.layer_name(source.name())
     reason = f"{source.name()} is a {source.Class()}"
     found = tuple(Annotation(frame, name, rendered_because=reason) for frame in listed)
     return Drawing((name,), found, (), source)
@@ -112,9 +113,10 @@ def alpha_renderer(drawing: Drawing, plate: PlateSource, folder: Path) -> Callab
     def render(annotation: Annotation) -> Path:
         pattern = folder / f"{annotation.object_name}.%04d.exr"
         if not annotation.members:
-            render_node(drawing.source, pattern, annotation.frame, annotation.frame, channels="alpha")
+            frame = annotation.frame
+            render_node(drawing.source, pattern, frame, frame, channels="alpha", size=plate.format)
         else:
-            _render_alone(drawing.source, annotation, pattern)
+            _render_alone(drawing.source, annotation, pattern, plate.format)
         return folder / f"{annotation.object_name}.{annotation.frame:04d}.exr"
 
     return render
@@ -156,7 +158,7 @@ def _annotation_at(source: host.Node, found: roto.RotoObject, frame: int, plate:
     return Annotation(frame, found.name, shapes=tuple(shapes), absent=not shapes)
 
 
-def _render_alone(source: host.Node, annotation: Annotation, pattern: Path) -> None:
+def _render_alone(source: host.Node, annotation: Annotation, pattern: Path, size: Format) -> None:
     """Render one object of a Roto without the others and without the alpha that its input carries.
 
     A copy is pruned: hiding the artist's own layers would change their script.
@@ -173,6 +175,6 @@ def _render_alone(source: host.Node, annotation: Annotation, pattern: Path) -> N
                 if index not in annotation.members:
                     root.remove(index)
             curves.changed()
-            render_node(alone, pattern, annotation.frame, annotation.frame, channels="alpha")
+            render_node(alone, pattern, annotation.frame, annotation.frame, channels="alpha", size=size)
         finally:
             host.delete(alone)

@@ -10,25 +10,11 @@ from typing import Callable
 
 from rotomem_nuke import host
 from rotomem_nuke.errors import GraphError
+from rotomem_nuke.formats import Format, format_of
 from rotomem_nuke.temporary import render_node
 
 CHUNK_FRAMES = 8
 IMAGE_SUFFIXES = (".exr", ".dpx", ".cin", ".tif", ".tiff", ".png", ".jpg", ".jpeg", ".tga", ".hdr", ".bmp")
-
-
-@dataclass(frozen=True)
-class Format:
-    """The plate's display window.
-
-    Args:
-        width: pixels.
-        height: pixels.
-        pixel_aspect: width over height of one pixel.
-    """
-
-    width: int
-    height: int
-    pixel_aspect: float
 
 
 @dataclass(frozen=True)
@@ -49,11 +35,6 @@ class PlateSource:
     colourspace: str
     pattern: str = ""
     extracted_because: str = ""
-
-
-def format_of(node: host.Node) -> Format:
-    size = node.format()
-    return Format(width=int(size.width()), height=int(size.height()), pixel_aspect=float(size.pixelAspect()))
 
 
 def find_plate(node: host.Node, input_colour: str) -> PlateSource:
@@ -140,7 +121,7 @@ def extractor(node: host.Node, folder: Path) -> Callable[[int, int], dict[int, P
     """Return a function (first, last) -> files that renders the plate; it must be called on the main thread."""
 
     def extract(first: int, last: int) -> dict[int, Path]:
-        render_node(node, folder / "plate.%04d.exr", first, last, channels="rgb")
+        render_node(node, folder / "plate.%04d.exr", first, last, channels="rgb", size=format_of(node))
         return {frame: folder / f"plate.{frame:04d}.exr" for frame in range(first, last + 1)}
 
     return extract

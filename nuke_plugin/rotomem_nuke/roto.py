@@ -36,6 +36,8 @@ BLEND_NAMES = (
 )
 """Names of the ``bm`` attribute's values, in order."""
 
+RESERVED_NAMES = ("rgba", "rgb", "alpha", "all", "none")
+"""Nuke's own layers and choices, which the daemon refuses in any case of letters."""
 MAX_NAME = 48
 """Characters of an object's name; the wire allows 64, a number may be added."""
 LIFETIME_ALL = 0
@@ -93,19 +95,20 @@ def is_roto(node: host.Node) -> bool:
 
 
 def roto_objects(node: host.Node) -> list[RotoObject]:
-    """Return a Roto's objects: one per top-level layer, and one for everything drawn outside of layers."""
+    """Return a Roto's objects: one per top-level layer, and one, named after the node, for everything else."""
     found: list[RotoObject] = []
     loose: list[int] = []
-    taken: set[str] = set()
+    # Never a layer's, so that drawing a first layer, or a first loose shape, renames nothing downstream.
+    loose_name = layer_name(node.name())
+    taken = {loose_name}
     root = node["curves"].rootLayer
     for index, element in enumerate(root):
         if not isinstance(element, host.Layer):
             loose.append(index)
         elif next(_leaves(element), None) is not None:
-            found.append(RotoObject(_object_name(element.name, taken), (index,)))
+            found.append(RotoObject(_unique_name(element.name, taken), (index,)))
     if loose:
-        name = node.name() if not found else "matte"
-        found.append(RotoObject(_object_name(name, taken), tuple(loose)))
+        found.append(RotoObject(loose_name, tuple(loose)))
     return found
 
 
@@ -319,11 +322,16 @@ def _leaves(layer: Element, path: tuple[Element, ...] = ()) -> Iterator[_Placed]
             yield _Placed(element, path)
 
 
-def _object_name(text: str, taken: set[str]) -> str:
-    """Return a legal and unique layer name: digit-only names break EXR readers, spaces break channel names."""
+def layer_name(text: str) -> str:
+    """Return a legal layer name: digit-only names break EXR readers, spaces break channel names."""
     plain = re.sub(r"\W", "_", text, flags=re.ASCII)[:MAX_NAME] or "matte"
     if plain[0].isdigit():
         plain = "_" + plain
+    return plain + "_matte" if plain.lower() in RESERVED_NAMES else plain
+
+
+def _unique_name(text: str, taken: set[str]) -> str:
+    plain = layer_name(text)
     name, number = plain, 2
     while name in taken:
         name, number = f"{plain}_{number}", number + 1

@@ -5,26 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 
 from rotomem_nuke import host
+from rotomem_nuke.formats import Format, format_of
 
 
-def render_node(source: host.Node, pattern: Path, first: int, last: int, *, channels: str) -> None:
-    """Write ``source``'s pixels, cropped to its format, as raw half-float ZIP EXR. Main thread only.
+def render_node(source: host.Node, pattern: Path, first: int, last: int, *, channels: str, size: Format) -> None:
+    """Write ``source``'s pixels inside of ``size``, as raw half-float ZIP EXR. Main thread only.
 
     The nodes live for this one call: a save, an undo or a cancel can never meet them.
 
     Args:
         pattern: ``/tmp/a/plate.%04d.exr``; its folder exists.
         channels: ``rgb`` or ``alpha``.
+        size: of the files. Another format of ``source`` is cut or extended from the bottom left, where Nuke has its
+            origin, and never scaled: each pixel stays where Copy and Merge would put it.
 
     Raises:
         RenderCancelled: the artist cancelled.
         PluginError: Nuke could not render.
     """
-    size = source.format()
+    own = format_of(source)
     with host.unrecorded(), host.parent_of(source):
         crop = host.create("Crop", inputs=[source])
         try:
-            crop["box"].setValue([0, 0, size.width(), size.height()])
+            crop["box"].setValue([0, 0, size.width, size.height])
+            # Only where needed: reformatting gives a format without a name and may lose the pixel aspect.
+            crop["reformat"].setValue((own.width, own.height) != (size.width, size.height))
             write = host.create("Write", inputs=[crop])
             try:
                 write["file"].setValue(pattern.as_posix())

@@ -26,9 +26,9 @@ def read_node(pattern: str, first: int = 1, last: int = 9, **knobs: Any) -> Any:
     return nuke.nodes.Read(file=pattern, first=first, last=last, **knobs)
 
 
-def roto_node(class_name: str = "Roto") -> Any:
+def roto_node(class_name: str = "Roto", *, width: int = WIDTH, height: int = HEIGHT) -> Any:
     node = getattr(nuke.nodes, class_name)()
-    node["format"].setValue(nuke.Format(WIDTH, HEIGHT))
+    node["format"].setValue(nuke.Format(width, height))
     return node
 
 

@@ -13,7 +13,8 @@ from nuke_scene import read_node
 
 import nuke
 from rotomem_nuke.errors import GraphError, RenderCancelled
-from rotomem_nuke.plate import Format, extractor, find_plate, frame_chunks, why_not_direct
+from rotomem_nuke.formats import Format
+from rotomem_nuke.plate import extractor, find_plate, frame_chunks, why_not_direct
 from rotomem_nuke.temporary import render_node
 
 
@@ -90,7 +91,7 @@ def test_a_cancelled_render_leaves_no_trace_either(fake: Any, plate_files: Calla
     before = [child.name for child in fake.root.children]
     fake.cancel_render_at = 2
     with pytest.raises(RenderCancelled, match="cancelled while rendering frame 1 to 3"):
-        render_node(read, tmp_path / "x.%04d.exr", 1, 3, channels="rgb")
+        render_node(read, tmp_path / "x.%04d.exr", 1, 3, channels="rgb", size=Format(96, 64, 1.0))
     assert [child.name for child in fake.root.children] == before
     assert fake.undo_depth == 0
 

@@ -146,6 +146,25 @@ def test_a_graded_plate_and_a_cut_out_shape_are_rendered_and_streamed(
     assert [child.class_name for child in connected.root.children] == ["Read", "Grade", "Roto", "Group"]
 
 
+@pytest.mark.parametrize(("width", "height"), [(128, 128), (72, 48)])
+def test_an_alpha_of_another_format_lies_where_nuke_would_copy_it(
+    connected: Any, plate_files: Callable[..., str], width: int, height: int
+) -> None:
+    """A Roto with no input takes the script's format, not the plate's."""
+    roto = roto_node(width=width, height=height)
+    for keys in ([1, 9], [1]):
+        shape = add_shape(roto["curves"].rootLayer, ((40.0, 5.0), (60.0, 5.0), (60.0, 30.0), (40.0, 30.0)), keys=keys)
+        shape.getAttributes().set("bm", 1.0)  # not "over": its alpha is rendered
+    node = rotomem_node(read_node(plate_files()), roto)
+    node["engine"].setValue("warp")
+    status = _press_and_wait(connected, node)
+    assert status.startswith("ready: 2 annotated, 9/9"), status
+    shown = channel_of(node, 9)
+    assert shown.shape == (64, 96)
+    assert shown[64 - 29 : 64 - 6, 41:59].min() == 1.0  # rows from the bottom, as Nuke counts them
+    assert shown.sum() == pytest.approx(20 * 25, abs=1.0)
+
+
 def test_any_node_with_an_alpha_annotates_with_a_list_of_frames(
     connected: Any, plate_files: Callable[..., str], tmp_path: Path
 ) -> None:

@@ -37,13 +37,36 @@ def test_each_top_level_layer_is_an_object_and_loose_shapes_are_one(roto: Any) -
     assert roto_objects(roto) == [
         RotoObject("left_arm", (0,)),
         RotoObject("_2", (2,)),
-        RotoObject("matte", (1, 3)),
+        RotoObject("Roto1", (1, 3)),
     ]
 
 
 def test_shapes_without_layers_are_named_after_the_node(roto: Any) -> None:
     add_shape(roto["curves"].rootLayer)
     assert list(_objects(roto)) == ["Roto1"]
+
+
+def test_a_first_layer_renames_no_object(roto: Any) -> None:
+    root = roto["curves"].rootLayer
+    add_shape(root)
+    assert list(_objects(roto)) == ["Roto1"]
+    for layer, name in (("arm", "arm"), ("Roto1", "Roto1_2")):
+        add_shape(add_layer(root, layer))
+        assert _objects(roto)["Roto1"].members == (0,)
+        assert name in _objects(roto)
+
+
+def test_nukes_own_layer_names_are_not_given_to_objects(roto: Any) -> None:
+    from rotomem.plates.mattes import RESERVED_NAMES, check_object_name
+
+    root = roto["curves"].rootLayer
+    for name in RESERVED_NAMES:
+        add_shape(add_layer(root, name))
+    add_shape(add_layer(root, "Alpha"))
+    names = list(_objects(roto))
+    assert names == ["rgba_matte", "rgb_matte", "alpha_matte", "all_matte", "none_matte", "Alpha_matte"]
+    for name in names:
+        check_object_name(name)  # raises where the daemon would refuse it
 
 
 def test_objects_of_one_name_stay_apart(roto: Any) -> None:

@@ -52,6 +52,8 @@ def format_of(op: Any) -> Format:
             (op,) = (child for child in op.children if child.class_name == "Output")
         elif op.class_name == "Input":
             op = _input(op.parent, op.knobs["number"].value())
+        elif op.class_name == "Crop" and op.knobs["reformat"].value():
+            return _box_format(op)
         else:
             op = _input(op, 0)
     if op.class_name != "Read":
@@ -154,7 +156,31 @@ def _crop(op: Any, frame: int) -> Picture:
         kept[name] = pixels * 0
         inside = (slice(max(0, height - top), height - y), slice(x, right))
         kept[name][inside] = pixels[inside]
+    if op.knobs["reformat"].value():
+        return Picture(
+            _box_format(op), {name: _moved_to_box(pixels, x, y, right, top) for name, pixels in kept.items()}
+        )
     return replace(picture, channels=kept)
+
+
+def _box_format(crop: Any) -> Format:
+    x, y, right, top = (int(v) for v in crop.knobs["box"].value())
+    return Format(right - x, top - y)
+
+
+def _moved_to_box(pixels: Any, x: int, y: int, right: int, top: int) -> Any:
+    """Return the box's pixels, black outside of the picture; the box's bottom left becomes the origin."""
+    import numpy as np
+
+    height, width = pixels.shape
+    moved = np.zeros((top - y, right - x), np.float32)
+    rows, columns = min(top, height) - max(0, y), min(right, width) - max(0, x)
+    row, column = top - min(top, height), max(0, x) - x
+    source_row = height - min(top, height)
+    moved[row : row + rows, column : column + columns] = pixels[
+        source_row : source_row + rows, max(0, x) : max(0, x) + columns
+    ]
+    return moved
 
 
 def _copy(op: Any, frame: int) -> Picture:
