@@ -48,7 +48,10 @@ class NearTies:
     def step(
         self, core: InferenceCore, step: Callable[[InferenceCore], Tensor], expected: Tensor
     ) -> tuple[InferenceCore, float]:
-        """Return the core after ``step``, and its difference from ``expected`` (K+1, H, W) with near ties swapped."""
+        """Return the core after ``step``, and its difference from ``expected`` (K+1, H, W) with near ties swapped.
+
+        ``swap_count`` grows by the swaps that it took.
+        """
         self._queries = []
         swapped: frozenset[int] = frozenset()
         probability, best = self._attempt(core, step, swapped)
