@@ -42,7 +42,7 @@ def guided_filter(guide: Image, matte: Matte, *, radius_px: int, epsilon: float,
         guide: (H, W, 3) in [0, 1].
         matte: (H, W) in [0, 1].
         radius_px: of the square window.
-        epsilon: penalty on the slope, squared guide units; larger smooths more.
+        epsilon: penalty on the slope, squared guide units, at least 1e-6 (single precision); larger smooths more.
         subsample: the fit is made at 1 / ``subsample`` of the size.
 
     Returns:
@@ -169,7 +169,8 @@ def _guide_covariance(guide: Image, mean_guide: Image, mean: _WindowMean) -> tup
 
 def _solve(covariance: tuple[Matte, ...], right: Image, epsilon: float) -> Image:
     """Solve (covariance + epsilon I) slope = right at each pixel by the adjugate of the symmetric 3x3 matrix."""
-    rr, rg, rb, gg, gb, bb = covariance
+    # In double precision: where the colours lie on a line, as at most edges, the cofactors nearly cancel.
+    rr, rg, rb, gg, gb, bb = (part.astype(np.float64) for part in covariance)
     rr, gg, bb = rr + epsilon, gg + epsilon, bb + epsilon
     c00, c01, c02 = gg * bb - gb * gb, gb * rb - rg * bb, rg * gb - gg * rb
     c11, c12, c22 = rr * bb - rb * rb, rg * rb - rr * gb, rr * gg - rg * rg

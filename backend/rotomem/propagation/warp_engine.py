@@ -26,8 +26,11 @@ from rotomem.propagation.trail import Belief, PackedBelief, PackedCounts, Trail
 
 Floats = NDArray[np.float32]
 
-CONTRAST = 5.0
-"""Fused mattes are probabilities, spread over as many pixels as the sides disagree; a fifth of that is an edge."""
+EDGE_WIDTH_PX = 2.0
+"""Of the plate, before snapping: an anti-aliased edge. Fused mattes are probabilities, spread over as many pixels as
+the sides disagree, and no wider edge in the picture follows from that."""
+LEAST_SLOPE = 0.02
+"""Per pixel at the flow's size: a matte flatter than this is undecided, and its slope says nothing of the edge."""
 SNAP_RADIUS_PX = 3
 """At the flow's size: how far off a carried edge typically is. Wider bands reach into texture."""
 SNAP_EPSILON = 1e-3
@@ -233,16 +236,23 @@ class _Run:
         Where the annotated matte was a wide ramp (``softness``), the carried ramp stays as it is.
         """
         height, width = self._source.size
-        carried = np.asarray(cv2.resize(carried, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.float32)
-        matte = np.clip((carried - 0.5) * np.float32(CONTRAST) + 0.5, 0.0, 1.0)
+        scale = max(height, width) / max(self._plate.size)
+        distance_px = cv2.resize(_distance_inside(carried), (width, height), interpolation=cv2.INTER_LINEAR) * scale
+        matte = np.asarray(np.clip(distance_px / EDGE_WIDTH_PX + 0.5, 0.0, 1.0), dtype=np.float32)
         if image is not None:
-            scale = max(1.0, max(height, width) / max(self._plate.size))
+            scale = max(1.0, scale)
             radius_px = round(SNAP_RADIUS_PX * scale)
             matte = snap_edges(matte, image, radius_px=radius_px, epsilon=SNAP_EPSILON, subsample=int(scale))
         if softness is not None:
-            soft = cv2.resize(softness, (width, height), interpolation=cv2.INTER_LINEAR)
-            matte = matte + soft * (carried - matte)
+            soft, ramp = (cv2.resize(part, (width, height)) for part in (softness, carried))
+            matte = matte + soft * (ramp - matte)
         return np.asarray(matte, dtype=np.float32)
+
+
+def _distance_inside(carried: Floats) -> Floats:
+    """Estimate how far inside the contour at one half a pixel lies, from value and slope; (h, w), pixels."""
+    across, down = (cv2.Sobel(carried, cv2.CV_32F, *order, scale=1 / 8) for order in ((1, 0), (0, 1)))
+    return np.asarray((carried - 0.5) / np.maximum(cv2.magnitude(across, down), LEAST_SLOPE), dtype=np.float32)
 
 
 def _confidence(belief: Belief) -> Floats:

@@ -1,0 +1,195 @@
+"""Engines measured on clips on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from rotomem.errors import PlateMissingError, PlateSizeError, PlateUnreadableError, SettingError
+from rotomem.training import (
+    ClipScore,
+    EvaluationReport,
+    annotated_frames,
+    evaluate_clips,
+    format_table,
+    load_clip,
+    to_json,
+)
+
+HEIGHT, WIDTH = 64, 96
+
+
+def write_clip(folder: Path, *, frames: int, step_px: int) -> None:
+    """A textured 24 px square that moves ``step_px`` to the right per frame over a still wall."""
+    (folder / "frames").mkdir(parents=True)
+    (folder / "masks").mkdir()
+    rng = np.random.default_rng(0)
+    wall = cv2.GaussianBlur(rng.integers(0, 120, (HEIGHT, WIDTH, 3), dtype=np.uint8), (0, 0), 1)
+    square = cv2.GaussianBlur(rng.integers(120, 255, (24, 24, 3), dtype=np.uint8), (0, 0), 1)
+    for frame in range(frames):
+        picture, mask = wall.copy(), np.zeros((HEIGHT, WIDTH), np.uint8)
+        where = slice(20, 44), slice(8 + step_px * frame, 32 + step_px * frame)
+        picture[where], mask[where] = square, 255
+        cv2.imwrite(str(folder / "frames" / f"{frame:05d}.png"), picture)
+        cv2.imwrite(str(folder / "masks" / f"{frame:05d}.png"), mask)
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Path:
+    write_clip(tmp_path / "moving", frames=5, step_px=4)
+    write_clip(tmp_path / "still", frames=4, step_px=0)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("count", "total", "expected"),
+    [(3, 80, [0, 40, 79]), (5, 25, [0, 6, 12, 18, 24]), (2, 7, [0, 6]), (1, 7, [0]), (10, 4, [0, 1, 2, 3])],
+)
+def test_annotated_frames_are_evenly_spaced_with_both_ends(count: int, total: int, expected: list[int]) -> None:
+    # 80 frames: the middle one is at 39.5, which Python rounds to the even 40.
+    assert annotated_frames(count, total) == expected
+
+
+def test_copying_is_scored_by_hand(clips: Path) -> None:
+    # Frames 0 and 4 are annotated. Frame 1 copies 0 (4 px off), 2 copies 0 (8 px), 3 copies 4 (4 px).
+    # A 24 px square d off: J = (24 - d) / (24 + d).
+    report = evaluate_clips(clips, ["copy"], [2], only=["moving"], weights_dir=clips)
+    (score,) = report.scores
+    assert (score.clip, score.engine, score.annotations, score.frames) == ("moving", "copy", 2, 3)
+    assert score.j == pytest.approx((2 * 20 / 28 + 16 / 32) / 3)
+
+
+def test_overall_is_the_mean_over_clips_whatever_their_length(clips: Path) -> None:
+    report = evaluate_clips(clips, ["copy"], [2], weights_dir=clips)
+    moving, still = report.scores
+    assert (still.j, still.f) == (1.0, 1.0)
+    assert moving.frames != still.frames
+    assert report.overall("copy", 2).j == pytest.approx((moving.j + 1.0) / 2)
+
+
+def test_warp_beats_copying_where_things_move(clips: Path) -> None:
+    report = evaluate_clips(clips, ["copy", "warp"], [2], only=["moving"], weights_dir=clips)
+    assert report.overall("warp", 2).j > 0.9
+    assert report.overall("warp", 2).j_and_f > report.overall("copy", 2).j_and_f + 0.2
+
+
+def test_several_processes_give_the_same_scores(clips: Path) -> None:
+    told: list[tuple[int, int]] = []
+    alone = evaluate_clips(clips, ["copy"], [2, 3], weights_dir=clips)
+    together = evaluate_clips(
+        clips, ["copy"], [2, 3], weights_dir=clips, jobs=2, on_progress=lambda done, total: told.append((done, total))
+    )
+    assert [(s.clip, s.annotations, s.j, s.f) for s in together.scores] == [
+        (s.clip, s.annotations, s.j, s.f) for s in alone.scores
+    ]
+    assert told == [(done, 4) for done in range(5)]
+
+
+def test_a_clip_with_every_frame_annotated_leaves_nothing_to_measure(clips: Path) -> None:
+    (score,) = evaluate_clips(clips, ["copy"], [9], only=["still"], weights_dir=clips).scores
+    assert (score.frames, score.j, score.f) == (0, 1.0, 1.0)
+
+
+REPORT = EvaluationReport(
+    (
+        ClipScore("bear", "copy", 3, 79, 0.5, 0.25, 0.1),
+        ClipScore("bear", "warp", 3, 79, 0.9, 0.8, 7.9),
+        ClipScore("dog-agility", "copy", 3, 22, 0.4, 0.35, 0.1),
+        ClipScore("dog-agility", "warp", 3, 22, 0.7, 0.6, 2.2),
+    )
+)
+
+
+def test_the_table_has_a_line_per_clip_and_a_column_per_engine() -> None:
+    lines = format_table(REPORT).splitlines()
+    assert lines[0].split() == ["3", "annotations", "|", "copy", "|", "warp"]
+    (bear,) = (line for line in lines if line.startswith("bear"))
+    assert bear.split() == ["bear", "|", "0.500", "0.250", "0.375", "|", "0.900", "0.800", "0.850"]
+    (overall,) = (line for line in lines if line.startswith("overall"))
+    assert overall.split() == ["overall", "|", "0.450", "0.300", "0.375", "|", "0.800", "0.700", "0.750"]
+    assert lines[-1].endswith("copy: 505.0, warp: 10.0")
+
+
+def test_the_json_holds_every_clip_and_the_overall_means() -> None:
+    plain = to_json(REPORT)
+    assert plain["clips"][1] == {
+        "clip": "bear",
+        "engine": "warp",
+        "annotations": 3,
+        "frames": 79,
+        "J": 0.9,
+        "F": 0.8,
+        "J&F": 0.85,
+        "seconds": 7.9,
+    }
+    assert [(row["engine"], row["J"], row["F"]) for row in plain["overall"]] == [
+        ("copy", 0.45, 0.3),
+        ("warp", 0.8, 0.7),
+    ]
+
+
+def test_an_unknown_clip_lists_those_that_are_there(clips: Path) -> None:
+    with pytest.raises(SettingError, match=r"'bear'.*moving, still"):
+        evaluate_clips(clips, ["copy"], [2], only=["bear"], weights_dir=clips)
+
+
+@pytest.mark.parametrize("counts", [[], [0], [3, -1]])
+def test_a_count_below_one_is_refused(clips: Path, counts: list[int]) -> None:
+    with pytest.raises(SettingError, match="1 or more"):
+        evaluate_clips(clips, ["copy"], counts, weights_dir=clips)
+
+
+def test_a_folder_without_clips_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match=str(tmp_path)):
+        evaluate_clips(tmp_path, ["copy"], [2], weights_dir=tmp_path)
+
+
+def test_an_unknown_engine_fails_before_anything_is_measured(clips: Path) -> None:
+    told: list[int] = []
+    with pytest.raises(SettingError, match="'wrap'"):
+        evaluate_clips(
+            clips, ["copy", "wrap"], [2], weights_dir=clips, on_progress=lambda done, total: told.append(done)
+        )
+    assert told == []
+
+
+def test_a_frame_without_a_mask_is_named(clips: Path) -> None:
+    (clips / "still" / "masks" / "00002.png").unlink()
+    with pytest.raises(PlateMissingError, match=r"still.*00002\.png"):
+        load_clip(clips / "still")
+
+
+def test_a_damaged_image_is_named(clips: Path) -> None:
+    (clips / "still" / "masks" / "00001.png").write_bytes(b"no image")
+    with pytest.raises(PlateUnreadableError, match=r"still.*masks/00001\.png"):
+        load_clip(clips / "still")
+    (clips / "moving" / "frames" / "00001.png").write_bytes(b"no image")
+    with pytest.raises(PlateUnreadableError, match=r"moving.*frames/00001\.png"):
+        load_clip(clips / "moving").image(1)
+
+
+def test_a_mask_of_another_size_is_named(clips: Path) -> None:
+    cv2.imwrite(str(clips / "still" / "masks" / "00003.png"), np.zeros((5, 5), np.uint8))
+    with pytest.raises(PlateSizeError, match=r"still.*00003"):
+        load_clip(clips / "still")
+
+
+@pytest.mark.slow
+def test_copying_on_the_thirty_davis_clips_reproduces_the_reference_means(shared: Path) -> None:
+    """Measured independently of this code, see the issue: mean J of copying with 3 and 5 annotations."""
+    report = evaluate_clips(shared / "clips" / "davis_train_360p", ["copy"], [3, 5], weights_dir=shared, jobs=2)
+    assert report.overall("copy", 3).j == pytest.approx(0.434, abs=5e-4)
+    assert report.overall("copy", 5).j == pytest.approx(0.536, abs=5e-4)
+
+
+@pytest.mark.slow
+def test_warp_beats_a_bare_warp_on_real_footage(shared: Path) -> None:
+    """Clips with fast motion and occlusion, 5 annotations; 0.05 below what was measured (see the decision)."""
+    clips = ["dog-agility", "rollerblade", "motorbike"]
+    report = evaluate_clips(
+        shared / "clips" / "davis_train_360p", ["warp"], [5], only=clips, weights_dir=shared, jobs=2
+    )
+    assert report.overall("warp", 5).j > 0.6
