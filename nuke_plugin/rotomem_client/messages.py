@@ -372,7 +372,7 @@ class SessionState(Reply):
         matte_revision: the newest revision of which there are mattes.
         mattes: frames of which there is a matte of that revision.
         matte_pattern: where those mattes lie on the daemon's machine, such as ``/store/…/matte.%04d.exr``; empty
-            while there are none.
+            if there are none, or if several jobs made them: then ``ListMattes`` tells each one's path.
     """
 
     type_name: ClassVar[str] = "session_state"

@@ -204,6 +204,25 @@ def test_jobs_wait_for_one_another_and_a_waiting_one_is_cancelled_at_once(
     assert isinstance(list(first.events())[-1], JobCancelled)
 
 
+def test_a_second_job_on_a_revision_leaves_the_mattes_of_the_first_one_alone(
+    client: Client, files: dict[int, Path], tmp_path: Path
+) -> None:
+    prepare(client, files)
+    first = client.propagate("sh010", 1, 4, engine="copy")
+    told = [event for event in first.events() if isinstance(event, MatteReady)]
+    state = client.open_session("sh010", Plate(1, LAST), ["hero"])
+    assert [Path(state.matte_pattern % matte.frame) for matte in told] == [Path(matte.path) for matte in told]
+
+    second = client.propagate("sh010", 3, LAST, engine="copy")
+    newer = [event for event in second.events() if isinstance(event, MatteReady)]
+    assert not {matte.path for matte in told} & {matte.path for matte in newer}
+    assert [event for event in client.resume_job(first.id).events() if isinstance(event, MatteReady)] == told
+    assert client.list_mattes("sh010", 1) == [*told[:2], *newer]
+    state = client.open_session("sh010", Plate(1, LAST), ["hero"])
+    assert (state.mattes, state.matte_pattern) == (tuple(range(1, LAST + 1)), ""), "they lie in two folders"
+    assert client.fetch_matte(told[3], tmp_path / "m.exr").read_bytes() == content_of(4, 1)
+
+
 def test_events_can_be_read_by_turns_with_other_work(client: Client, files: dict[int, Path]) -> None:
     prepare(client, files)
     job = client.propagate("sh010", 1, LAST, engine="slow")

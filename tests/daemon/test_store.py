@@ -47,12 +47,11 @@ def upload(store: Store, content: bytes = CONTENT, offer: FrameOffer = OFFER) ->
     return store.write_chunk(Chunk(offer.sha256, store.upload_offset(offer), content), offer)
 
 
-def put_matte(store: Store, frame: int, content: bytes = b"matte") -> MatteRow:
-    path = Path(store.matte_pattern("sh010", 1) % frame)
-    path.parent.mkdir(parents=True, exist_ok=True)
+def put_matte(store: Store, frame: int, content: bytes = b"matte", job: str = "0" * 32) -> MatteRow:
+    path = Path(store.new_matte_pattern("sh010", 1, job) % frame)
     path.write_bytes(content)
     sha256 = hashlib.sha256(content).hexdigest()
-    row = MatteRow("sh010", 1, frame, "0" * 32, sha256, len(content), str(path), False, "warp")
+    row = MatteRow("sh010", 1, frame, job, sha256, len(content), str(path), False, "warp")
     with store.transaction():
         store.index.put_matte(row)
     return row
@@ -186,13 +185,49 @@ def test_files_that_someone_removed_are_not_promised_any_more(root: Path) -> Non
 
     again = Store(root)
     assert again.plate_files("sh010") == {}
-    assert again.index.matte_frames("sh010") == (1, [1001])
+    assert again.index.newest_mattes("sh010") == [kept]
     assert again.matte("sh010", 1, 1001, kept.sha256) == kept
     with pytest.raises(MatteGoneError, match="no matte of frame 1002 in revision 1"):
         again.matte("sh010", 1, 1002, gone.sha256)
     with pytest.raises(MatteGoneError, match="made anew meanwhile"):
         again.matte("sh010", 1, 1001, "0" * 64)
     again.close()
+
+
+def test_mattes_of_two_jobs_on_one_revision_lie_side_by_side(root: Path) -> None:
+    store = opened(root)
+    first = [put_matte(store, frame, b"first", "a" * 32) for frame in (1001, 1002)]
+    second = put_matte(store, 1002, b"the second", "b" * 32)
+    assert store.index.mattes_of_job("a" * 32) == first
+    assert store.index.mattes_of_job("b" * 32) == [second]
+    assert store.matte("sh010", 1, 1002, first[1].sha256) == first[1], "whoever was told of it can fetch it"
+    assert store.matte("sh010", 1, 1002, second.sha256) == second
+    assert store.index.mattes("sh010", 1, after=0, limit=9) == [first[0], second], "the newest of each frame"
+    assert store.index.mattes("sh010", 1, after=1001, limit=9) == [second]
+    assert store.index.newest_mattes("sh010") == [first[0], second]
+    store.close()
+
+
+def test_a_job_that_is_run_again_replaces_no_file(root: Path) -> None:
+    store = opened(root)
+    first = put_matte(store, 1001, b"first")
+    pattern = store.new_matte_pattern("sh010", 1, first.job)
+    assert Path(pattern % 1001) != Path(first.path)
+    Path(pattern % 1001).write_bytes(b"again")
+    assert Path(store.matte("sh010", 1, 1001, first.sha256).path).read_bytes() == b"first", "until the index says so"
+    again = put_matte(store, 1001, b"again")
+    assert store.index.mattes_of_job(first.job) == [again]
+    with pytest.raises(MatteGoneError, match="made anew meanwhile; list the mattes again"):
+        store.matte("sh010", 1, 1001, first.sha256)
+    store.close()
+
+
+def test_a_folder_for_mattes_that_cannot_be_made_is_told(root: Path) -> None:
+    store = opened(root)
+    (root / "sessions" / "sh010").write_bytes(b"")
+    with pytest.raises(StoreError, match=r"cannot be written: Not a directory"):
+        store.new_matte_pattern("sh010", 1, "a" * 32)
+    store.close()
 
 
 def test_what_a_killed_writer_left_is_swept_away(root: Path) -> None:

@@ -212,9 +212,9 @@ class Dispatcher:
     def _cancel(self, message: Cancel) -> CancelAccepted:
         job = self._job(message.job_id)
         if not job.final:
+            self._jobs.cancel(job.id)
             # Stored before it is acknowledged: should this daemon end first, the next one must not take the job up.
             self._store.index.set_job(job.id, state="cancelling", attempts=job.attempts)
-            self._jobs.cancel(job.id)
         return CancelAccepted(message.job_id)
 
     def _list_mattes(self, message: ListMattes) -> MatteList:

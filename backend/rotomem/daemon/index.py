@@ -37,7 +37,7 @@ CREATE TABLE frames (
 CREATE TABLE mattes (
     session TEXT NOT NULL, revision INTEGER NOT NULL, frame INTEGER NOT NULL, job TEXT NOT NULL,
     sha256 TEXT NOT NULL, size INTEGER NOT NULL, path TEXT NOT NULL, annotated INTEGER NOT NULL, engine TEXT NOT NULL,
-    PRIMARY KEY (session, revision, frame)
+    PRIMARY KEY (session, revision, frame, job)
 );
 CREATE INDEX mattes_by_job ON mattes (job);
 CREATE TABLE jobs (
@@ -255,18 +255,22 @@ class Index:
 
     def drop_matte(self, matte: MatteRow) -> None:
         self._db.execute(
-            "DELETE FROM mattes WHERE session = ? AND revision = ? AND frame = ?",
-            (matte.session, matte.revision, matte.frame),
+            "DELETE FROM mattes WHERE session = ? AND revision = ? AND frame = ? AND job = ?",
+            (matte.session, matte.revision, matte.frame, matte.job),
         )
 
-    def matte(self, session_id: str, revision: int, frame: int) -> MatteRow | None:
-        found = self._mattes("session = ? AND revision = ? AND frame = ?", (session_id, revision, frame))
-        return found[0] if found else None
+    def mattes_of_frame(self, session_id: str, revision: int, frame: int) -> list[MatteRow]:
+        """Return what each job made of one frame, the newest first."""
+        return self._mattes(
+            "session = ? AND revision = ? AND frame = ? ORDER BY rowid DESC", (session_id, revision, frame)
+        )
 
     def mattes(self, session_id: str, revision: int, after: int, limit: int) -> list[MatteRow]:
-        """Return at most ``limit`` mattes of frames above ``after``, ascending."""
+        """Return each frame's newest matte: at most ``limit`` of frames above ``after``, ascending."""
         return self._mattes(
-            "session = ? AND revision = ? AND frame > ? ORDER BY frame LIMIT ?", (session_id, revision, after, limit)
+            "session = ?1 AND revision = ?2 AND frame > ?3 AND rowid = (SELECT max(rowid) FROM mattes AS other WHERE "
+            "other.session = ?1 AND other.revision = ?2 AND other.frame = mattes.frame) ORDER BY frame LIMIT ?4",
+            (session_id, revision, after, limit),
         )
 
     def mattes_of_job(self, job_id: str) -> list[MatteRow]:
@@ -275,14 +279,10 @@ class Index:
     def all_mattes(self) -> list[MatteRow]:
         return self._mattes("true", ())
 
-    def matte_frames(self, session_id: str) -> tuple[int, list[int]]:
-        """Return the newest revision of which there are mattes (0 if none), and their frames."""
+    def newest_mattes(self, session_id: str) -> list[MatteRow]:
+        """Return each frame's newest matte of the newest revision that has any, ascending."""
         row = self._db.execute("SELECT max(revision) FROM mattes WHERE session = ?", (session_id,)).fetchone()
-        revision = row[0] or 0
-        rows = self._db.execute(
-            "SELECT frame FROM mattes WHERE session = ? AND revision = ? ORDER BY frame", (session_id, revision)
-        )
-        return revision, [frame for (frame,) in rows]
+        return [] if row[0] is None else self.mattes(session_id, row[0], after=-(2**31), limit=-1)
 
     def _mattes(self, condition: str, values: Sequence[Any]) -> list[MatteRow]:
         rows = self._db.execute(

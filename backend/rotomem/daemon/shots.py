@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rotomem.daemon.index import AnnotationRow, JobRow, MatteRow, SessionRow
-from rotomem.daemon.store import Store
+from rotomem.daemon.store import MATTE_NAME, Store
 from rotomem.errors import AnnotationError, PlateMissingError, RotomemError, SettingError
 from rotomem.plates import FramePattern
 from rotomem.session.shot import PlateReference, PropagationTask, ShotAnnotation
@@ -36,7 +36,8 @@ class Shots:
         frames: dict[str, list[int]] = {}
         for row in self._store.index.annotations(session.id, session.revision):
             frames.setdefault(row.object_name, []).append(row.frame)
-        matte_revision, mattes = self._store.index.matte_frames(session.id)
+        mattes = self._store.index.newest_mattes(session.id)
+        folders = {Path(matte.path).parent for matte in mattes}
         return SessionState(
             session_id=session.id,
             revision=session.revision,
@@ -44,9 +45,9 @@ class Shots:
             annotations=tuple(AnnotatedFrames(name, tuple(frames[name])) for name in sorted(frames)),
             plate_visible=self.can_read(session.plate),
             plate_frames=tuple(self._store.plate_files(session.id)),
-            matte_revision=matte_revision,
-            mattes=tuple(mattes),
-            matte_pattern=self._store.matte_pattern(session.id, matte_revision) if mattes else "",
+            matte_revision=mattes[0].revision if mattes else 0,
+            mattes=tuple(matte.frame for matte in mattes),
+            matte_pattern=str(folders.pop() / MATTE_NAME) if len(folders) == 1 else "",
         )
 
     def can_read(self, plate: Plate) -> bool:
@@ -100,6 +101,7 @@ class Shots:
 
         Raises:
             AnnotationError: an annotation's alpha is gone.
+            DiskFullError, StoreError: the folder of its mattes cannot be made.
         """
         session = SessionRow(job.session, job.plate, job.objects, job.revision)
         used, ignored = _split_annotations(self._store.index.annotations(job.session, job.revision), session)
@@ -117,7 +119,7 @@ class Shots:
             objects=job.objects,
             first=request.first,
             last=request.last,
-            output_pattern=self._store.matte_pattern(job.session, job.revision),
+            output_pattern=self._store.new_matte_pattern(job.session, job.revision, job.id),
             handles=request.handles,
             engine=request.engine,
             device=self._device if request.device == "auto" else request.device,

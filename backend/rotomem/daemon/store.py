@@ -6,8 +6,9 @@
     <store>/index.sqlite                           sessions, annotations, jobs, and what the files below are
     <store>/blobs/ab/ab12….exr                     streamed frames and alphas, named by their SHA-256
     <store>/incoming/ab12….part                    uploads that are not complete; the next one goes on from there
-    <store>/sessions/<id>/mattes/r7/matte.1001.exr
+    <store>/sessions/<id>/mattes/r7/<job>-1/matte.1001.exr
 
+Mattes lie in one folder per run of a job, by revision, so none ever takes another's place: what was told of stays.
 Everything is acknowledged only after: write beside, sync, rename, sync the folder, commit. So whatever was
 acknowledged survives a kill at any moment.
 """
@@ -33,6 +34,7 @@ from rotomem_client.transfer import FileReceiver
 log = logging.getLogger(__name__)
 
 MAX_ROOT_BYTES = 800
+MATTE_NAME = "matte.%04d.exr"
 RESERVED_BYTES = 64 * 1024 * 1024
 """Uploads are refused that would leave less on the disk, so that mattes and the index can still be written."""
 
@@ -83,7 +85,7 @@ class Store:
                 if _size(Path(matte.path)) != matte.size:
                     log.warning("matte %s is gone or cut; propagate frame %d again", matte.path, matte.frame)
                     self.index.drop_matte(matte)
-        for left in (self.root / "sessions").glob("*/mattes/r*/*"):
+        for left in (self.root / "sessions").glob("*/mattes/r*/*/*"):
             if left.name.startswith(".") or left.suffix in (".tmp", ".part"):
                 left.unlink(missing_ok=True)
 
@@ -259,21 +261,38 @@ class Store:
 
     # --- mattes -------------------------------------------------------------------------------------------------------
 
-    def matte_pattern(self, session_id: str, revision: int) -> str:
-        """Return where mattes of a revision lie, for the worker to write and for others on this machine to read."""
-        return str(self.root / "sessions" / session_id / "mattes" / f"r{revision}" / "matte.%04d.exr")
+    def new_matte_pattern(self, session_id: str, revision: int, job_id: str) -> str:
+        """Return where one run of a job writes its mattes: in a folder made for it, so that it replaces none.
+
+        Raises:
+            DiskFullError, StoreError: from the file system.
+        """
+        revision_folder = self.root / "sessions" / session_id / "mattes" / f"r{revision}"
+        try:
+            revision_folder.mkdir(parents=True, exist_ok=True)
+            runs = len(list(revision_folder.glob(f"{job_id}-*")))
+            folder = revision_folder / f"{job_id}-{runs + 1}"
+            folder.mkdir()
+        except OSError as error:
+            raise store_error(error, self.root) from error
+        return str(folder / MATTE_NAME)
 
     def matte(self, session_id: str, revision: int, frame: int, sha256: str) -> MatteRow:
         """Return one matte; raises ``MatteGoneError`` if it is not there, or is another than ``sha256``."""
         self.session(session_id)
-        matte = self.index.matte(session_id, revision, frame)
-        if matte is None or _size(Path(matte.path)) != matte.size:
+        there = [
+            matte
+            for matte in self.index.mattes_of_frame(session_id, revision, frame)
+            if _size(Path(matte.path)) == matte.size
+        ]
+        if not there:
             raise MatteGoneError(f"there is no matte of frame {frame} in revision {revision}; propagate it again")
-        if matte.sha256 != sha256:
-            raise MatteGoneError(
-                f"the matte of frame {frame} in revision {revision} was made anew meanwhile; list the mattes again"
-            )
-        return matte
+        for matte in there:
+            if matte.sha256 == sha256:
+                return matte
+        raise MatteGoneError(
+            f"the matte of frame {frame} in revision {revision} was made anew meanwhile; list the mattes again"
+        )
 
     def plate_files(self, session_id: str) -> dict[int, Path]:
         """Return the streamed frames that are complete."""

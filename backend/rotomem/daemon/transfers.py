@@ -45,11 +45,13 @@ class PeerTransfers:
 
     def __init__(self, store: Store, send: Callable[[Message, str], None]) -> None:
         self.offers: dict[str, FrameOffer] = {}
+        """What was offered and is not complete yet, by its SHA-256."""
         self._store = store
         self._send = send
         self._grants = CreditGrants(WINDOW_BYTES)
         self._credit = CreditBalance()
-        self._failed: set[str] = set()
+        self._answered: set[str] = set()
+        """Uploads whose answer, good or bad, has been given."""
         self._downloads: list[_Download] = []
 
     def open(self) -> None:
@@ -64,7 +66,7 @@ class PeerTransfers:
             download.sender.close()
         self._downloads.clear()
         self.offers.clear()
-        self._failed.clear()
+        self._answered.clear()
 
     def offer(self, request: OfferFrames) -> FramesWanted:
         """Say which offered files are wanted.
@@ -83,10 +85,11 @@ class PeerTransfers:
             offset = self._store.upload_offset(offer)
             if offset == offer.size:
                 have.append(offer.frame)
+                self.offers.pop(offer.sha256, None)
             elif offer.sha256 not in wanted:
                 wanted[offer.sha256] = WantedFile(offer.sha256, offset)
                 missing += offer.size - offset
-        if len(self.offers) + len(wanted) > MAX_OPEN_OFFERS:
+        if len(self.offers.keys() | wanted.keys()) > MAX_OPEN_OFFERS:
             raise UploadError(f"more than {MAX_OPEN_OFFERS} files were offered and not sent; send those first")
         self._store.require_space(missing)
         self.offers.update((offer.sha256, offer) for offer in request.frames if offer.sha256 in wanted)
@@ -107,22 +110,34 @@ class PeerTransfers:
                 self._send(Credit(granted), "")
 
     def _store_chunk(self, chunk: Chunk, upload_id: str) -> None:
-        if upload_id in self._failed:
-            # Under way already when the refusal left; its answer has been given.
+        if upload_id in self._answered:
+            # Under way already when the answer left.
             return
-        offer = self.offers.get(chunk.sha256)
         try:
-            if offer is None:
-                raise UploadError("these bytes were not offered on this connection; offer the frames again")
-            if not self._store.write_chunk(chunk, offer):
+            stored = self._write(chunk)
+            if stored is None:
                 return
         except RotomemError as error:
-            self._failed.add(upload_id)
+            self._answered.add(upload_id)
             self._send(ErrorReply(error.code, sentence(str(error))), upload_id)
             return
-        # The offer stays until the connection ends: chunks of the same file may be under way a second time.
-        self._send(FileStored(offer.sha256, offer.size), upload_id)
-        self._failed.add(upload_id)
+        self._send(stored, upload_id)
+        self._answered.add(upload_id)
+
+    def _write(self, chunk: Chunk) -> FileStored | None:
+        """Write a chunk; return the answer once its file is complete."""
+        blob = self._store.index.blob(chunk.sha256)
+        if blob is not None:
+            # Complete already: its chunks were under way a second time, or another client was faster.
+            self.offers.pop(chunk.sha256, None)
+            return FileStored(blob.sha256, blob.size)
+        offer = self.offers.get(chunk.sha256)
+        if offer is None:
+            raise UploadError("these bytes were not offered on this connection; offer the frames again")
+        if not self._store.write_chunk(chunk, offer):
+            return None
+        del self.offers[chunk.sha256]
+        return FileStored(offer.sha256, offer.size)
 
     def take_credit(self, granted: int) -> None:
         """The client will take more of its downloads."""
