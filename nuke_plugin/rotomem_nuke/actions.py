@@ -78,7 +78,7 @@ class Run:
     def _fail(self, error: Exception) -> None:
         if not is_expected(error):
             log.error("%s: propagation failed", self._request.settings.name, exc_info=error)
-        self._end(replace(self._last, sentence=f"failed: {explain(error)}", reload=True, final=True))
+        self._end(replace(self._last, sentence=f"failed: {explain(error)}", reload=self._last.done > 0))
 
     def _forget(self) -> None:
         self._bar.close()
@@ -143,7 +143,8 @@ def collect(rotomem: RotomemNode) -> PropagationRequest:
     plate = find_plate(wired, settings.input_colour)
     first, last = _frame_range(settings, plate)
     drawing = read_drawing(rotomem.input(ROTO_INPUT), settings.annotated, plate)
-    plate = _needed_part(plate, settings, drawing, first, last)
+    whole = plate
+    plate = _needed_part(whole, settings, drawing, first, last)
     rotomem.show_objects(drawing.objects)
     for remark in drawing.remarks:
         log.warning("%s: %s", settings.name, remark)
@@ -158,6 +159,8 @@ def collect(rotomem: RotomemNode) -> PropagationRequest:
         remarks=drawing.remarks,
         first=first,
         last=last,
+        shown_first=whole.first,
+        shown_last=whole.last,
         folder=folder,
         extract=extractor(wired, folder),
         render_alpha=alpha_renderer(drawing, plate, folder),
@@ -205,10 +208,10 @@ def _show_on_node(node: RotomemNode, request: PropagationRequest, report: Report
         if report.reload and report.on_disk:
             node.show_mattes(
                 request.settings.mattes,
-                report.on_disk[0],
-                report.on_disk[-1],
+                min(request.shown_first, report.on_disk[0]),
+                max(request.shown_last, report.on_disk[-1]),
                 len(report.on_disk),
-                on_error="error" if report.final else "black",
+                on_error="error" if report.complete else "black",
             )
 
 

@@ -30,8 +30,14 @@ def knob_changed() -> None:
     knob = host.this_knob()
     if knob is None:
         return
-    if knob.name() in ("range", "showPanel"):
-        RotomemNode.of(host.this_node()).enable_range()
+    name = knob.name()
+    if name == "inputChange" and host.limits_handles():  # too frequent where each look costs one of ten handles
+        return
+    if name in ("range", "showPanel", "inputChange"):
+        rotomem = RotomemNode.of(host.this_node())
+        rotomem.enable_range()
+        if name != "showPanel":
+            rotomem.fill_range()
 
 
 def autolabel() -> Optional[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import tempfile
@@ -13,6 +14,7 @@ from rotomem_nuke import host
 from rotomem_nuke.errors import GraphError
 
 DEFAULT_ENDPOINT = "tcp://127.0.0.1:7447"
+DEFAULT_TIMEOUT_S = 10.0
 PLATE_INPUT = 0
 ROTO_INPUT = 1
 INTERNAL_READ = "CacheRead"
@@ -31,6 +33,7 @@ class Settings:
         first: of the custom range.
         last: of the custom range, inclusive.
         annotated: explicit annotated frames; empty takes the Roto's keys.
+        timeout_s: how long a silent daemon is waited for.
         mattes: where each frame's matte goes, with ``%04d``.
     """
 
@@ -45,6 +48,7 @@ class Settings:
     handles: int
     input_colour: str
     endpoint: str
+    timeout_s: float
     mattes: str
 
 
@@ -130,6 +134,7 @@ class RotomemNode:
             handles=int(node["handles"].value()),
             input_colour=str(node["input_colour"].value()),
             endpoint=endpoint_of(str(node["endpoint"].value())),
+            timeout_s=daemon_timeout_s(),
             mattes=mattes_pattern(str(node["cache_dir"].evaluate() or ""), self.identifier, version),
         )
 
@@ -149,11 +154,12 @@ class RotomemNode:
         """Point the internal Read at ``pattern`` and reload it.
 
         Args:
-            first: first frame of the mattes, inclusive.
-            last: last frame, inclusive.
+            first: first frame that should have a matte, inclusive.
+            last: last frame, inclusive. The Read's own range holds no better answer than black for frames outside
+                of it, so it covers the whole plate, where ``on_error`` decides.
             count: how many are on disk; the plate passes through untouched at 0.
-            on_error: ``black`` while mattes still arrive, ``error`` once they should all be there, so that a farm
-                never renders a hole in silence.
+            on_error: ``black`` while mattes still arrive or were stopped, ``error`` once all are there that were
+                asked for, so that a farm never renders a hole in silence.
         """
         self._node["mattes"].setValue(pattern)
         read = self._internal_read()
@@ -167,6 +173,16 @@ class RotomemNode:
         custom = self._node["range"].value() == "custom"
         for knob in ("first", "last"):
             self._node[knob].setEnabled(custom)
+
+    def fill_range(self) -> None:
+        """Start an untouched custom range at the plate's, which is nearer to any wish than 0-0."""
+        node = self._node
+        if node["range"].value() != "custom" or node["first"].value() or node["last"].value():
+            return
+        plate = node.input(PLATE_INPUT)
+        if plate is not None:
+            node["first"].setValue(int(plate.firstFrame()))
+            node["last"].setValue(int(plate.lastFrame()))
 
     def label(self) -> str:
         """Return the node graph's label, such as ``Rotomem1`` over ``v003``; no file is touched."""
@@ -188,6 +204,22 @@ def is_rotomem(node: host.Node | None) -> bool:
 def endpoint_of(knob_value: str) -> str:
     """Return the daemon's address: the environment, then the knob, then this machine."""
     return os.environ.get("ROTOMEM_ENDPOINT", "").strip() or knob_value.strip() or DEFAULT_ENDPOINT
+
+
+def daemon_timeout_s() -> float:
+    """Return how long a silent daemon is waited for: ``ROTOMEM_TIMEOUT_S``, or ten seconds.
+
+    Raises:
+        GraphError: the environment has no positive number there.
+    """
+    text = os.environ.get("ROTOMEM_TIMEOUT_S", "").strip()
+    try:
+        seconds = float(text) if text else DEFAULT_TIMEOUT_S
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise GraphError(f"ROTOMEM_TIMEOUT_S is {text!r}; set it to seconds such as 10, or unset it")
+    return seconds
 
 
 def mattes_pattern(cache_dir: str, identifier: str, version: int) -> str:

@@ -43,6 +43,8 @@ class PropagationRequest:
         remarks: sentences about the annotations, for the artist.
         first: first frame to make, inclusive.
         last: last frame to make, inclusive.
+        shown_first: first frame of the whole plate: from here on a matte that was not made is a hole.
+        shown_last: last frame of the whole plate, inclusive.
         folder: for rendered frames; removed at the end.
         extract: (first, last) -> files; renders the plate. Main thread.
         render_alpha: renders one annotation. Main thread.
@@ -55,6 +57,8 @@ class PropagationRequest:
     remarks: tuple[str, ...]
     first: int
     last: int
+    shown_first: int
+    shown_last: int
     folder: Path
     extract: Callable[[int, int], dict[int, Path]]
     render_alpha: Callable[[Annotation], Path]
@@ -71,7 +75,7 @@ class Report:
         sentence: for the status line.
         engine: that made them; empty until known.
         reload: the mattes changed since the last report that said so.
-        final: nothing will follow.
+        complete: every frame asked for has its matte.
     """
 
     sentence: str
@@ -80,7 +84,7 @@ class Report:
     on_disk: tuple[int, ...] = ()
     engine: str = ""
     reload: bool = False
-    final: bool = False
+    complete: bool = False
 
 
 class Propagation:
@@ -100,6 +104,7 @@ class Propagation:
         self._made: list[int] = []
         self._on_disk: set[int] = set()
         self._engine = ""
+        self._revision = 0
         self._shown_at = 0.0
         first = max(request.plate.first, request.first - request.settings.handles)
         last = min(request.plate.last, request.last + request.settings.handles)
@@ -118,7 +123,7 @@ class Propagation:
         try:
             self._on_disk = set(frames_on_disk(settings.mattes))
             self._say(f"connecting to {settings.endpoint}")
-            with Client(settings.endpoint, name=f"nuke {settings.name}") as client:
+            with Client(settings.endpoint, name=f"nuke {settings.name}", timeout_s=settings.timeout_s) as client:
                 client.connect()
                 return self._propagate(client)
         except RenderCancelled:
@@ -223,7 +228,7 @@ class Propagation:
                 elif isinstance(event, Progress):
                     phase = event.phase
                 elif isinstance(event, JobFinished):
-                    return self._finished_report(event)
+                    return self._finished_report(event, self._older_mattes(client, event.engine))
                 elif isinstance(event, JobCancelled):
                     return self._stopped_report()
                 elif isinstance(event, JobFailed):
@@ -233,12 +238,13 @@ class Propagation:
                     break
 
     def _fetch(self, client: Client, ready: MatteReady) -> None:
-        destination = Path(self._request.settings.mattes.replace("%04d", f"{ready.frame:04d}"))
+        destination = self._matte_file(ready.frame)
         destination.parent.mkdir(parents=True, exist_ok=True)
         client.fetch_matte(ready, destination)
         self._made.append(ready.frame)
         self._on_disk.add(ready.frame)
         self._engine = ready.engine
+        self._revision = ready.revision
 
     def _say(self, sentence: str) -> None:
         self._show(self._report(sentence, reload=False))
@@ -250,7 +256,7 @@ class Propagation:
             self._shown_at = now
             self._show(self._report(f"{phase} {len(self._made)}/{self._total}"))
 
-    def _report(self, sentence: str, *, reload: bool = True, final: bool = False) -> Report:
+    def _report(self, sentence: str, *, reload: bool = True, complete: bool = False) -> Report:
         return Report(
             sentence,
             len(self._made),
@@ -258,30 +264,59 @@ class Propagation:
             tuple(sorted(self._on_disk)),
             engine=self._engine,
             reload=reload,
-            final=final,
+            complete=complete,
         )
 
-    def _finished_report(self, finished: JobFinished) -> Report:
+    def _older_mattes(self, client: Client, engine: str) -> int:
+        """Count the mattes in the folder that this propagation would have made otherwise.
+
+        A matte of an earlier propagation counts as one of this if the daemon has the very same file under the present
+        revision - the same plate, objects and annotations - and the same engine made it.
+        """
+        earlier = self._on_disk - set(self._made)
+        if not earlier:
+            return 0
+        try:
+            listed = client.list_mattes(self._request.settings.node_uuid, self._revision)
+            alike = {ready.frame: ready.sha256 for ready in listed if ready.engine == engine}
+            return sum(1 for frame in earlier if not self._is_on_disk(frame, alike.get(frame, "")))
+        except ClientError as error:
+            log.warning("%s: cannot tell older mattes apart: %s", self._request.settings.name, error)
+            return len(earlier)
+
+    def _is_on_disk(self, frame: int, sha256: str) -> bool:
+        from rotomem_client.delivery import describe_file
+
+        return bool(sha256) and describe_file(frame, self._matte_file(frame)).offer.sha256 == sha256
+
+    def _matte_file(self, frame: int) -> Path:
+        return Path(self._request.settings.mattes.replace("%04d", f"{frame:04d}"))
+
+    def _finished_report(self, finished: JobFinished, older: int) -> Report:
         self._engine = finished.engine
         annotated = len({annotation.frame for annotation in self._request.annotations})
-        sentence = f"ready: {annotated} annotated, {len(self._made)}/{self._total} by {finished.engine}"
+        sentence = (
+            f"ready: {annotated} annotated, {len(self._made)}/{self._total} by {finished.engine}{_of_older(older)}"
+        )
         for warning in finished.warnings:
             log.warning("%s: %s", self._request.settings.name, warning)
         said = [*self._request.remarks, *finished.warnings]
         if len(said) > MAX_REMARKS:
             said[MAX_REMARKS:] = [f"and {len(said) - MAX_REMARKS} more remarks in the log"]
-        return self._report("; ".join((sentence, *said)), final=True)
+        return self._report("; ".join((sentence, *said)), complete=True)
 
     def _stopped_report(self) -> Report:
-        sentence = f"stopped: {len(self._made)}/{self._total} made"
         older = len(self._on_disk) - len(set(self._made))
-        if older:
-            sentence += f", {older} older mattes still shown"
-        return self._report(sentence, final=True)
+        sentence = f"stopped: {len(self._made)}/{self._total} made{_of_older(older)}"
+        return self._report(sentence, reload=bool(self._made))
 
     def _check_stop(self, doing: str) -> None:
         if self._stopped():
             raise RenderCancelled(f"stopped while {doing}")
+
+
+def _of_older(count: int) -> str:
+    return f", {count} older {'matte' if count == 1 else 'mattes'} still shown" if count else ""
 
 
 def _file_of(pattern: str, frame: int) -> Path:

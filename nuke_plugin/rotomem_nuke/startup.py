@@ -6,6 +6,7 @@ import importlib
 import logging
 import sys
 from pathlib import Path
+from typing import Optional
 
 from rotomem_nuke import host
 
@@ -19,12 +20,17 @@ def start() -> None:
     if not host.gui() and not log.handlers:
         _log_to_terminal()
     _append_vendor_folder()
-    for folder in (PLUGIN_FOLDER / "gizmos", PLUGIN_FOLDER.parent / "gizmos"):
-        if (folder / "Rotomem.gizmo").is_file():
-            host.add_plugin_path(folder.as_posix())
-            break
+    folder = gizmo_folder()
+    if folder is None:
+        inside, beside = _gizmo_folders()
+        log.error(
+            "Rotomem's node is not available in this session: Rotomem.gizmo is neither in %s nor in %s; copy the "
+            "folder 'gizmos' of the distribution to one of these places and restart Nuke",
+            beside.as_posix(),
+            inside.as_posix(),
+        )
     else:
-        log.error("Rotomem.gizmo is in neither %s/gizmos nor beside it; reinstall the plugin", PLUGIN_FOLDER)
+        host.add_plugin_path(folder.as_posix())
     from rotomem_nuke import callbacks
 
     host.add_autolabel(callbacks.autolabel)
@@ -38,7 +44,18 @@ def start() -> None:
 
 
 def add_menu() -> None:
+    """Add the node's entry to the menu, unless there is no node to create; ``start`` has told why."""
+    if gizmo_folder() is None:
+        return
     host.add_node_command("Rotomem", "Rotomem")
+
+
+def gizmo_folder() -> Optional[Path]:
+    """Return where the node's file is: in the plugin's folder, or in ``gizmos`` beside it as in the distribution."""
+    for folder in _gizmo_folders():
+        if (folder / "Rotomem.gizmo").is_file():
+            return folder
+    return None
 
 
 def vendor_folder() -> Path:
@@ -55,6 +72,10 @@ def missing_wheels() -> list[str]:
         except ImportError:
             missing.append(package)
     return missing
+
+
+def _gizmo_folders() -> tuple[Path, Path]:
+    return PLUGIN_FOLDER / "gizmos", PLUGIN_FOLDER.parent / "gizmos"
 
 
 def _append_vendor_folder() -> None:

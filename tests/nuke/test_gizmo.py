@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -32,8 +33,6 @@ def test_the_gizmo_is_one_group_that_tcl_reads() -> None:
 
 @pytest.mark.usefixtures("fake")
 def test_both_tcl_interpreters_read_the_same_commands() -> None:
-    import shutil
-
     if shutil.which("tclsh") is None:
         pytest.skip("tclsh is not installed")
     assert _script._with_tclsh(GIZMO) == _script.tcl_text(GIZMO)
@@ -157,6 +156,30 @@ def test_there_is_no_menu_without_a_window(fake: Any) -> None:
     fake.start(PLUGIN)
     assert fake.menu_commands == {}
     assert nuke.nodes.Rotomem().fullName() == "Rotomem1"
+
+
+def test_a_plugin_without_its_gizmo_says_where_it_belongs_and_adds_no_menu(
+    fake: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    from rotomem_nuke import startup
+
+    alone = tmp_path / "nuke_plugin"
+    shutil.copytree(PLUGIN, alone, ignore=shutil.ignore_patterns("__pycache__", "gizmos"))
+    monkeypatch.setattr(startup, "PLUGIN_FOLDER", alone)  # where the module would lie
+    fake.reset()
+    fake.start(alone)
+    assert fake.menu_commands == {}
+    (line,) = [record.getMessage() for record in caplog.records if "gizmo" in record.getMessage()]
+    assert f"neither in {tmp_path.as_posix()}/gizmos nor in {alone.as_posix()}/gizmos; copy the folder" in line
+    caplog.clear()
+    for folder in (tmp_path / "gizmos", alone / "gizmos"):
+        shutil.copytree(PLUGIN.parent / "gizmos", folder)
+        fake.reset()
+        fake.start(alone)
+        assert fake.plugin_path[0] == folder.as_posix()
+        assert list(fake.menu_commands) == ["Nodes/Rotomem/Rotomem"]
+        assert nuke.createNode("Rotomem").fullName() == "Rotomem1"
+    assert not any("gizmo" in record.getMessage() for record in caplog.records)
 
 
 def test_a_broken_plugin_costs_one_line_and_not_the_start(

@@ -75,6 +75,37 @@ def test_the_range_knobs_open_for_a_custom_range_only() -> None:
     assert not node["last"].enabled()
 
 
+@pytest.mark.parametrize("wired_first", [True, False])
+def test_a_custom_range_starts_as_the_plates(fake: Any, plate_files: Callable[..., str], wired_first: bool) -> None:
+    node = nuke.createNode("Rotomem")
+    plate = read_node(plate_files(), first=1001, last=1040)
+    steps = [lambda: node.setInput(0, plate), lambda: node["range"].setValue("custom")]
+    for step in steps if wired_first else reversed(steps):
+        step()
+    assert (node["first"].value(), node["last"].value()) == (1001, 1040)
+    node["first"].setValue(1010)
+    node.setInput(0, read_node(plate_files(), first=1, last=9))
+    assert (node["first"].value(), node["last"].value()) == (1010, 1040)  # the artist's own now
+
+
+def test_other_ranges_leave_the_custom_one_alone(fake: Any, plate_files: Callable[..., str]) -> None:
+    node = nuke.createNode("Rotomem")
+    node.setInput(0, read_node(plate_files()))
+    assert (node["first"].value(), node["last"].value()) == (0, 0)
+
+
+def test_the_wait_for_a_silent_daemon_comes_from_the_environment(fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    rotomem = RotomemNode.of(nuke.createNode("Rotomem"))
+    monkeypatch.delenv("ROTOMEM_TIMEOUT_S", raising=False)
+    assert rotomem.settings().timeout_s == 10.0
+    monkeypatch.setenv("ROTOMEM_TIMEOUT_S", "2.5")
+    assert rotomem.settings().timeout_s == 2.5
+    for wrong in ("0", "-1", "nan", "inf", "soon"):
+        monkeypatch.setenv("ROTOMEM_TIMEOUT_S", wrong)
+        with pytest.raises(GraphError, match=f"ROTOMEM_TIMEOUT_S is '{wrong}'; set it to seconds such as 10"):
+            rotomem.settings()
+
+
 def test_the_label_names_version_and_status_and_leaves_other_groups_alone(fake: Any) -> None:
     node = nuke.createNode("Rotomem")
     node["version"].setValue(3)

@@ -203,6 +203,7 @@ def test_stop_keeps_finished_frames_and_says_how_many(connected: Any, plate_file
     made = int(node["matte_count"].value())
     assert 0 < made < 150
     assert node["status"].value() == f"stopped: {made}/150 made"
+    assert channel_of(node, 150).max() == 0.0  # what was not made is black, no Read error in the Viewer
     pattern = str(node["mattes"].value())
     assert len(list(Path(pattern).parent.glob("matte.*.exr"))) == made
 
@@ -244,13 +245,72 @@ def test_a_daemon_that_is_not_there_costs_a_status_line(
     fake: Any, plate_files: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ROTOMEM_ENDPOINT", "tcp://127.0.0.1:1")
+    monkeypatch.setenv("ROTOMEM_TIMEOUT_S", "1")
     roto = roto_node()
     add_shape(roto["curves"].rootLayer, keys=[1])
     node = rotomem_node(read_node(plate_files()), roto)
     status = _press_and_wait(fake, node)
     assert status.startswith("failed: "), status
-    assert "tcp://127.0.0.1:1" in status
+    assert "no daemon answers at tcp://127.0.0.1:1 (waited 1 s)" in status
     assert np.array_equal(channel_of(node, 4, "rgba.red"), channel_of(nuke.toNode("Read1"), 4, "rgba.red"))
+
+
+def _sliding_roto(*layers: str) -> Any:
+    roto = roto_node()
+    for name in layers:
+        add_shape(add_layer(roto["curves"].rootLayer, name), keys=[3, 5], slide=2.0)
+    return roto
+
+
+def _propagate_range(fake: Any, node: Any, first: int, last: int) -> str:
+    node["range"].setValue("custom")
+    node["first"].setValue(first)
+    node["last"].setValue(last)
+    return _press_and_wait(fake, node)
+
+
+def test_mattes_of_an_earlier_drawing_are_counted_when_it_is_ready(
+    connected: Any, plate_files: Callable[..., str]
+) -> None:
+    roto = _sliding_roto("arm")
+    node = rotomem_node(read_node(plate_files()), roto)
+    node["engine"].setValue("warp")
+    assert _press_and_wait(connected, node) == "ready: 2 annotated, 9/9 by warp"
+    add_shape(add_layer(roto["curves"].rootLayer, "leg"), keys=[4])
+    assert _propagate_range(connected, node, 3, 5) == "ready: 3 annotated, 3/3 by warp, 6 older mattes still shown"
+    pattern = str(node["mattes"].value())
+    assert ["leg.A" in _matte(pattern, frame) for frame in (2, 3, 5, 6)] == [False, True, True, False]
+    assert _propagate_range(connected, node, 1, 8).endswith("8/8 by warp, 1 older matte still shown")
+    assert _propagate_range(connected, node, 9, 9).endswith("1/1 by warp")
+
+
+def test_mattes_of_the_same_drawing_made_piece_by_piece_are_not_older(
+    connected: Any, plate_files: Callable[..., str]
+) -> None:
+    node = rotomem_node(read_node(plate_files()), _sliding_roto("arm"))
+    node["engine"].setValue("warp")
+    for first, last in ((3, 5), (1, 2), (6, 9)):
+        assert _propagate_range(connected, node, first, last).endswith(f"{last - first + 1}/{last - first + 1} by warp")
+    foreign = Path(str(node["mattes"].value()) % 9)
+    foreign.write_bytes(foreign.with_name("matte.0001.exr").read_bytes())
+    assert _propagate_range(connected, node, 1, 2).endswith("2/2 by warp, 1 older matte still shown")
+
+
+def test_a_frame_of_the_plate_without_a_matte_is_an_error_once_it_is_ready(
+    connected: Any, plate_files: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = rotomem_node(read_node(plate_files()), _sliding_roto("arm"))
+    node["engine"].setValue("warp")
+    assert _propagate_range(connected, node, 3, 5).startswith("ready: ")
+    assert channel_of(node, 4).max() == 1.0
+    for frame in (1, 9):
+        with pytest.raises(RuntimeError, match=rf"matte\.000{frame}\.exr"):
+            channel_of(node, frame)
+    monkeypatch.setenv("ROTOMEM_ENDPOINT", "tcp://127.0.0.1:1")
+    monkeypatch.setenv("ROTOMEM_TIMEOUT_S", "1")
+    assert _press_and_wait(connected, node).startswith("failed: ")
+    with pytest.raises(RuntimeError, match=r"matte\.0009\.exr"):  # a failed attempt does not turn holes black again
+        channel_of(node, 9)
 
 
 def test_a_plate_with_frames_missing_is_refused_by_name(connected: Any, plate_files: Callable[..., str]) -> None:
