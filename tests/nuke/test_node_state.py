@@ -164,6 +164,14 @@ def test_each_object_is_annotated_on_its_own_keys(fake: Any, plate_files: Callab
     assert [(a.frame, a.object_name) for a in listed.annotations] == [(2, "arm"), (2, "leg"), (3, "arm"), (3, "leg")]
 
 
+def test_a_node_with_the_name_of_a_layer_of_nukes_draws_an_object_of_another_name(
+    fake: Any, plate_files: Callable[..., str]
+) -> None:
+    painting = read_node(plate_files())
+    painting.setName("alpha")
+    assert read_drawing(painting, "2", find_plate(painting, "auto")).objects == ("alpha_matte",)
+
+
 def test_a_hidden_object_is_absent_where_it_is_keyed(fake: Any, plate_files: Callable[..., str]) -> None:
     plate = find_plate(read_node(plate_files()), "auto")
     roto = roto_node()

@@ -203,6 +203,7 @@ def test_stop_keeps_finished_frames_and_says_how_many(connected: Any, plate_file
     made = int(node["matte_count"].value())
     assert 0 < made < 150
     assert node["status"].value() == f"stopped: {made}/150 made"
+    assert inside(node, "CacheRead").knobs["on_error"].value() == "black"
     assert channel_of(node, 150).max() == 0.0  # what was not made is black, no Read error in the Viewer
     pattern = str(node["mattes"].value())
     assert len(list(Path(pattern).parent.glob("matte.*.exr"))) == made
