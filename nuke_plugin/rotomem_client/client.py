@@ -27,7 +27,6 @@ from rotomem_client.messages import (
     AnnotationStored,
     Hello,
     JobAccepted,
-    JobResumed,
     ListMattes,
     MatteList,
     MatteReady,
@@ -40,7 +39,6 @@ from rotomem_client.messages import (
     RemoveAnnotation,
     Reply,
     Request,
-    ResumeJob,
     SessionState,
     Welcome,
 )
@@ -167,8 +165,8 @@ class Client:
 
     def resume_job(self, job_id: str, have: Sequence[int] = ()) -> Job:
         """Take up a job of an earlier client; mattes of the frames in ``have`` are not told again."""
-        self._exchange.follow(job_id, have)
-        self._call(ResumeJob(job_id, tuple(have)), JobResumed)
+        self._start()
+        self._exchange.resume_job(job_id, have)
         return Job(self._exchange, job_id, 0)
 
     def list_mattes(self, session_id: str, revision: int) -> list[MatteReady]:

@@ -24,7 +24,6 @@ from rotomem_client.messages import (
     JobAccepted,
     JobEvent,
     JobFailed,
-    JobResumed,
     MatteReady,
     Message,
     Progress,
@@ -213,10 +212,19 @@ class Exchange:
             self._lost.discard(request_id)
             self.connection.abandon(request_id)
 
-    def follow(self, job_id: str, have: Sequence[int] = ()) -> None:
-        """Collect a job's events from now on."""
+    def resume_job(self, job_id: str, have: Sequence[int] = ()) -> Reply:
+        """Collect a job's events from now on, beginning with those that the daemon repeats; raises like ``call``."""
         with self.condition:
-            self._inboxes.setdefault(job_id, JobInbox(job_id, have))
+            followed = job_id in self._inboxes
+            if not followed:
+                self._inboxes[job_id] = JobInbox(job_id, have)
+        try:
+            return self.call(ResumeJob(job_id, tuple(have)))
+        except BaseException:
+            # Nobody will read its events; left here, it would be resumed at every reconnect.
+            if not followed:
+                self.unfollow(job_id)
+            raise
 
     def unfollow(self, job_id: str) -> None:
         with self.condition:
@@ -353,11 +361,11 @@ class Exchange:
             if isinstance(reply, ErrorReply):
                 self._put_event(JobFailed(job_id, reply.code, reply.message))
             return
-        if isinstance(reply, (JobAccepted, JobResumed)):
-            # Its events may follow in the same breath, before the caller has woken up.
-            self._inboxes.setdefault(reply.job_id, JobInbox(reply.job_id))
         if request_id in self._answers:
             self._answers[request_id] = reply
+            if isinstance(reply, JobAccepted):
+                # Its events may follow in the same breath, before the caller has woken up.
+                self._inboxes.setdefault(reply.job_id, JobInbox(reply.job_id))
         elif isinstance(reply, ErrorReply):
             log.warning("the daemon refused something that nobody waits for: %s %s", reply.code, reply.message)
 
