@@ -24,10 +24,12 @@ log = logging.getLogger(__name__)
 
 MAX_PEERS = 256
 EXPIRE_AFTER_S = 30.0
+"""Of silence, in time during which the socket was read."""
 _MAX_QUEUED_MESSAGES = 1000
 _READS_PER_TURN = 64
 _IDLE_POLL_MS = 250
 _BACKLOG_POLL_MS = 10
+_LONGEST_TURN_S = 1.0
 
 
 class Handler(Protocol):
@@ -79,13 +81,22 @@ class Server:
         endpoint: such as ``tcp://127.0.0.1:7447``; port ``*`` takes a free one.
         inbox: where messages are queued for the thread that acts on them.
         worker_state: for ``Pong``; called from ``run``'s thread.
+        expire_after_s: clients that were silent for so long are forgotten.
 
     Raises:
         PortTakenError: something else listens there.
         SettingError: the endpoint cannot be bound at all.
     """
 
-    def __init__(self, endpoint: str, welcome: Welcome, inbox: Inbox, *, worker_state: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        welcome: Welcome,
+        inbox: Inbox,
+        *,
+        worker_state: Callable[[], str],
+        expire_after_s: float = EXPIRE_AFTER_S,
+    ) -> None:
         self._welcome = welcome
         self._inbox = inbox
         self._worker_state = worker_state
@@ -93,7 +104,9 @@ class Server:
         self._stopping = threading.Event()
         self._connections: dict[bytes, ServerConnection] = {}
         self._outbox: deque[tuple[bytes, Message, str]] = deque()
-        self._expired_at = time.monotonic()
+        self._expire_after_s = expire_after_s
+        self._listened_s = 0.0
+        self._expired_at = 0.0
         self._waker, self._wakened = socket.socketpair()
         self._waker.setblocking(False)
         self._wakened.setblocking(False)
@@ -133,13 +146,15 @@ class Server:
             self._close()
 
     def _turn(self) -> None:
+        began = time.monotonic()
+        reading = not self._inbox.full
         poller = zmq.Poller()
         poller.register(self._wakened, zmq.POLLIN)
         # A client whose messages we cannot act on yet must wait: its data stays in its own send buffer.
-        if not self._inbox.full:
+        if reading:
             poller.register(self._router, zmq.POLLIN)
         backlog = any(connection.next_outgoing() for connection in self._connections.values())
-        ready = dict(poller.poll(_BACKLOG_POLL_MS if backlog or self._inbox.full else _IDLE_POLL_MS))
+        ready = dict(poller.poll(_BACKLOG_POLL_MS if backlog or not reading else _IDLE_POLL_MS))
         if self._wakened.fileno() in ready:
             self._wakened.recv(4096)
         if self._router in ready:
@@ -150,7 +165,10 @@ class Server:
                 self._connections[peer].send(message, request_id)
         for peer in tuple(self._connections):
             self._flush(peer)
-        self._expire()
+        if reading:
+            # A turn that took longer was no listening: this process was suspended.
+            self._listened_s += min(time.monotonic() - began, _LONGEST_TURN_S)
+            self._expire()
 
     def _receive(self) -> None:
         for _ in range(_READS_PER_TURN):
@@ -163,7 +181,10 @@ class Server:
                 if len(self._connections) >= MAX_PEERS:
                     log.warning("more than %d clients; one more is ignored", MAX_PEERS)
                     continue
-                connection = ServerConnection(self._welcome, clock=time.monotonic, worker_state=self._worker_state)
+                # Silence is counted by a clock that stands still while nothing is read.
+                connection = ServerConnection(
+                    self._welcome, clock=lambda: self._listened_s, worker_state=self._worker_state
+                )
                 self._connections[peer] = connection
             envelope = connection.receive(parts)
             if envelope is not None:
@@ -201,12 +222,12 @@ class Server:
             self._forget(peer, "it does not read what it is sent")
 
     def _expire(self) -> None:
-        now = time.monotonic()
-        if now - self._expired_at < 1.0:
+        now = self._listened_s
+        if now - self._expired_at < self._expire_after_s / 30:
             return
         self._expired_at = now
         for peer, connection in tuple(self._connections.items()):
-            if now - connection.last_heard > EXPIRE_AFTER_S:
+            if now - connection.last_heard > self._expire_after_s:
                 self._forget(peer, "it fell silent")
 
     def _forget(self, peer: bytes, reason: str) -> None:
