@@ -18,6 +18,7 @@ from rotomem.daemon.jobs import WorkerPool
 from rotomem.daemon.server import Server, require_local
 from rotomem.daemon.shots import Shots
 from rotomem.daemon.store import Store
+from rotomem.engine_names import default_engine, usable_engines
 from rotomem.errors import SettingError
 from rotomem_client.errors import InvalidValueError
 from rotomem_client.messages import PROTOCOL_MAX, Welcome
@@ -99,15 +100,14 @@ def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
 
 
 def _welcome(weights_dir: Path | None, device: str) -> Welcome:
-    """Say what this daemon can do; whether the weights are good, the worker finds out."""
-    installed = weights_dir is not None and any(weights_dir.glob("*.safetensors"))
+    """Say what this daemon can do."""
     try:
         return Welcome(
             protocol=PROTOCOL_MAX,
             server_version=__version__,
             epoch=uuid.uuid4().hex,
-            engines=("xmem", "warp", "copy") if installed else ("warp", "copy"),
-            default_engine="xmem" if installed else "warp",
+            engines=usable_engines(weights_dir),
+            default_engine=default_engine(weights_dir),
             device=device,
         )
     except InvalidValueError as error:

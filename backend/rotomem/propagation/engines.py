@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rotomem.engine_names import ENGINE_NAMES, default_engine
 from rotomem.errors import SettingError, WeightsMissingError
 from rotomem.propagation.copy_engine import CopyEngine
 from rotomem.propagation.engine import Engine
 from rotomem.propagation.warp_engine import WarpEngine
 
-_NAMES = ("xmem", "warp", "copy")
-
 
 def engine_names() -> list[str]:
     """Every name that :func:`make_engine` takes besides ``auto``, best first."""
-    return list(_NAMES)
+    return list(ENGINE_NAMES)
 
 
 def make_engine(
@@ -34,15 +33,14 @@ def make_engine(
         WeightsError: ``xmem`` was asked for without weights, or they are damaged.
     """
     if name == "auto":
-        # A look into the folder, rather than rotomem.vos: importing torch takes seconds that warp need not pay.
-        name = "xmem" if weights or any(weights_dir.glob("*.safetensors")) else "warp"
+        name = "xmem" if weights else default_engine(weights_dir)
     if name == "copy":
         return CopyEngine()
     if name == "warp":
         return WarpEngine(refine_edges=refine_edges)
     if name == "xmem":
         return _make_xmem(weights_dir, weights=weights, device=device)
-    raise SettingError(f"there is no engine {name!r}; choose one of auto, {', '.join(_NAMES)}")
+    raise SettingError(f"there is no engine {name!r}; choose one of auto, {', '.join(ENGINE_NAMES)}")
 
 
 def _make_xmem(weights_dir: Path, *, weights: str, device: str) -> Engine:
