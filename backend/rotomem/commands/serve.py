@@ -14,7 +14,8 @@ SUMMARY = "run the daemon that Nuke and the batch commands talk to"
 EXAMPLES = """examples:
   rotomem serve                                        tcp://127.0.0.1:7447, this machine only
   rotomem serve --endpoint 'tcp://127.0.0.1:*' --ready-file /tmp/rotomem.json
-  rotomem serve --endpoint tcp://0.0.0.0:7447 --allow-remote    a GPU machine in a trusted network
+  rotomem serve --endpoint tcp://0.0.0.0:7447 --allow-remote --plate-root /jobs
+                                                       a GPU machine in a trusted network
 """
 
 
@@ -27,6 +28,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--allow-remote",
         action="store_true",
         help="permit an endpoint other than loopback; anybody who reaches it can use it",
+    )
+    parser.add_argument(
+        "--plate-root",
+        dest="plate_roots",
+        metavar="DIR",
+        type=Path,
+        action="append",
+        default=[],
+        help="read plates by their path only below this folder, others must be sent (may be repeated; default: read "
+        "whatever this user can); advisable with --allow-remote",
     )
     parser.add_argument("--ready-file", type=Path, help="written as JSON with the bound endpoint once it answers")
 
@@ -52,6 +63,7 @@ def run(options: argparse.Namespace) -> int:
         device=settings.device,
         threads=settings.threads,
         allow_remote=options.allow_remote,
+        plate_roots=options.plate_roots,
         on_ready=announce,
     )
     return 0
