@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Callable
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -146,9 +146,7 @@ def test_sequences_match(network: Network, folder: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["basic", "long_term"])
-def test_sequences_with_near_ties_match(
-    network: Network, folder: Path, near_ties: NearTies, name: str, record_property: Callable[[str, object], None]
-) -> None:
+def test_sequences_with_near_ties_match(network: Network, folder: Path, near_ties: NearTies, name: str) -> None:
     # See backend/docs/decisions/0006-near-ties-in-top-k.md.
     sequence = load_sequence(folder, name)
     core = sequence.loaded_core(network)
@@ -165,9 +163,8 @@ def test_sequences_with_near_ties_match(
     core = sequence.loaded_core(network)
     as_it_is = [(sequence.step(core, frame) - p).abs() for frame, p in enumerate(sequence.probabilities)]
     beyond = {frame: float(d.max()) for frame, d in enumerate(as_it_is) if d.max() > TOLERANCE}
-    record_property("near_ties", proven)
-    record_property("beyond_tolerance", beyond)
-    print(f"{name}: near ties on frames {proven}; beyond {TOLERANCE:.0e} without a swap: {beyond}")
+    # Shown in pytest's summary, so that the frames are named on every run.
+    warnings.warn(f"{name}: near ties on frames {proven}; beyond {TOLERANCE:.0e} unpatched: {beyond}", stacklevel=1)
     assert set(beyond) <= set(proven), f"frames {sorted(beyond)} differ, near ties are on {proven} alone"
     assert max(beyond.values(), default=0.0) <= NEAR_TIE_LIMIT
     assert torch.stack(as_it_is).mean() <= NEAR_TIE_MEAN

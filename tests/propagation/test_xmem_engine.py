@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -7,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from rotomem.errors import AnnotationError, AnnotationSizeError, SettingError, WeightsCorruptError
+from rotomem.errors import AnnotationError, AnnotationSizeError, SettingError, WeightsCorruptError, WeightsMismatchError
 from rotomem.propagation.engine import Annotations, Image, PropagatedFrame
 from rotomem.propagation.network_frames import network_masks, network_size, plate_mattes
 from rotomem.propagation.pass_blending import HeldPass, blend_passes, certainty, forward_weight
 from rotomem.propagation.xmem_engine import XMemEngine, XMemSettings, group_disjoint
-from rotomem.vos import MemoryConfig, Network, NetworkConfig, save_weights
+from rotomem.vos import FeatureCache, MemoryConfig, Network, NetworkConfig, save_weights
 
 TINY = NetworkConfig(
     key_width=4,
@@ -167,6 +168,31 @@ def test_each_frame_is_encoded_once_for_both_directions_and_the_next_round(engin
     assert sorted(shot.read) == list(range(1, 7))
     run(engine, {1: {"hero": matte_at(0)}, 4: {"hero": matte_at(3)}, 6: {"hero": matte_at(9)}}, range(1, 7))
     assert len(calls) == 6
+
+
+def test_a_round_with_one_more_annotation_encodes_no_key_again_in_little_memory(engine: XMemEngine) -> None:
+    annotations = {1: {"hero": matte_at(0)}, 20: {"hero": matte_at(60)}}
+    more = {**annotations, 12: {"hero": matte_at(30)}}
+    run(engine, annotations, range(1, 21))
+    whole = engine._features.byte_count
+    expected = by_frame(run(engine, more, range(1, 21)))
+
+    keys: list[int] = []
+    engine._network.key_proj.register_forward_hook(lambda *_: keys.append(1))
+    engine._features = FeatureCache(whole * 4 // 5)  # all keys fit, and a part of the finer features
+    run(engine, annotations, range(1, 21))
+    assert len(keys) == 20
+    results = by_frame(run(engine, more, range(1, 21)))
+    assert len(keys) == 20
+    assert engine._features.byte_count <= whole * 4 // 5
+    for frame, result in results.items():
+        np.testing.assert_allclose(result.mattes, expected[frame].mattes, rtol=0, atol=1e-5)
+
+
+def test_weights_that_need_the_flow_cue_are_refused() -> None:
+    network = Network(dataclasses.replace(TINY, prior_channels=4, prior_width=8))
+    with pytest.raises(WeightsMismatchError, match="weights abcdef need the flow cue"):
+        XMemEngine(network, weights_sha256="abcdef", device="cpu")
 
 
 def test_rounds_do_not_depend_on_each_other(engine: XMemEngine) -> None:

@@ -250,3 +250,31 @@ def test_an_objects_value_depends_on_the_other_objects(network: Network, images:
     without = masks[0] * torch.tensor([1.0, 0.0])[:, None, None]
     alone = fresh(network, images, {0: without}).memory.permanent.value_of(0)
     assert (both[:, 0] - alone[:, 0]).abs().max() > 0.01
+
+
+def test_an_annotated_frame_renews_sensory_memory_from_its_value(
+    network: Network, images: Tensor, masks: Tensor
+) -> None:
+    core = fresh(network, images, {0: masks[0]})
+    core.step(0, images[0], masks[0])
+    with torch.inference_mode():
+        expected = network.reinforce_hidden(core.memory.permanent.value_of(0), torch.zeros(1, 2, 4, 3, 4))
+    assert expected.abs().max() > 0.01
+    torch.testing.assert_close(core._hidden, expected)
+
+
+@pytest.mark.parametrize("annotated", [True, False])
+def test_the_last_frame_leaves_sensory_memory_alone(
+    network: Network, images: Tensor, masks: Tensor, annotated: bool
+) -> None:
+    core = fresh(network, images, {0: masks[0]}, MemoryConfig(mem_every=1))
+    core.step(0, images[0], masks[0] if annotated else None, last=True)
+    assert core._hidden is not None
+    assert not core._hidden.any()
+
+
+def test_fewer_elements_than_top_k_are_read_in_full(network: Network, images: Tensor, masks: Tensor) -> None:
+    # One annotated frame has 3 x 4 elements; the published code raises.
+    few = fresh(network, images, {0: masks[0]}, MemoryConfig(mem_every=100, top_k=1000))
+    exact = fresh(network, images, {0: masks[0]}, MemoryConfig(mem_every=100, top_k=12))
+    assert_same(run(few, images, range(1, 4)), run(exact, images, range(1, 4)))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor
 
+from rotomem.errors import AnnotationSizeError
 from rotomem.vos import InferenceCore, MemoryConfig, Network
 
 COMPRESSING = MemoryConfig(
@@ -155,3 +157,85 @@ def test_the_restriction_ends_with_the_frames_that_caused_it(network: Network, i
         core.step(frame, images[frame])
     assert core.memory.working.elements.is_complete(1)
     assert not core.memory.long_term.elements.is_complete(1)
+
+
+def test_prototypes_from_before_an_object_was_known_are_never_read_for_it(
+    network: Network, images: Tensor, masks: Tensor
+) -> None:
+    core = InferenceCore(network, COMPRESSING, 2)
+    core.memorize(0, images[0], masks[0], known=FIRST_ONLY)
+    for frame in range(1, 9):
+        core.step(frame, images[frame])
+    long_term = core.memory.long_term
+    old = long_term.elements["augmented_key"].clone()
+    assert len(old) > 16 - 6  # the next consolidation has to evict
+    assert not long_term.elements["readable"][:, 1].any()
+    assert not long_term.knows(1)
+
+    core.memorize(11, images[11], masks[11])
+    alone = InferenceCore(network, COMPRESSING, 2)
+    alone.memorize(0, images[0], masks[0], known=FIRST_ONLY)
+    alone.memorize(11, images[11], masks[11])
+    with torch.inference_mode():
+        features = network.encode_key(core._padding.add(images[10])[None])
+        late, reference = core.memory.read(features, [0, 1]), alone.memory.read(features, [0, 1])
+    torch.testing.assert_close(late[:, 1], reference[:, 1], rtol=0, atol=1e-5)
+    assert (late[:, 0] - reference[:, 0]).abs().max() > 1e-3
+
+    seen = set()
+    for frame in range(12, 24):
+        core.step(frame, images[frame % 12].flip(-1))  # keys that are not among the old
+        elements = long_term.elements
+        for key, readable in zip(elements["augmented_key"], elements["readable"][:, 1], strict=True):
+            is_old = bool((old == key).all(dim=1).any())
+            assert not (is_old and readable)
+            seen.add((is_old, bool(readable)))
+        assert elements["readable"][:, 0].all()
+        assert elements.size <= 16
+    assert (False, True) in seen  # later prototypes are
+
+
+def test_a_partly_annotated_frame_renews_sensory_memory_of_what_was_drawn_alone(
+    network: Network, images: Tensor, masks: Tensor
+) -> None:
+    core = InferenceCore(network, MemoryConfig(mem_every=100), 2)
+    core.memorize(0, images[0], masks[0])
+    core.memorize(3, images[3], masks[3], known=FIRST_ONLY)
+    free = core.branch()
+    free.step(3, images[3])
+    core.step(3, images[3], masks[3], known=FIRST_ONLY)
+    assert core._hidden is not None
+    assert free._hidden is not None
+    torch.testing.assert_close(core._hidden[:, 1], free._hidden[:, 1], rtol=0, atol=1e-5)
+    assert (core._hidden[:, 0] - free._hidden[:, 0]).abs().max() > 1e-3
+
+
+def test_forgetting_the_frame_that_caused_it_lifts_the_restriction(
+    network: Network, images: Tensor, masks: Tensor
+) -> None:
+    core = InferenceCore(network, MemoryConfig(), 2)
+    core.memorize(0, images[0], masks[0], known=FIRST_ONLY)
+    core.memorize(6, images[6], masks[6])
+    core.forget(0)
+    assert core.memory.permanent.elements.is_complete(1)
+
+
+def test_an_object_added_to_one_pass_is_an_object_of_its_branches(
+    network: Network, images: Tensor, masks: Tensor
+) -> None:
+    core = InferenceCore(network, COMPRESSING, 1)
+    core.memorize(0, images[0], masks[0, :1])
+    branch = core.branch()
+    for frame in range(1, 6):
+        branch.step(frame, images[frame])  # working, long-term and sensory memory are not empty
+    core.add_object()
+    assert branch.num_objects == 2
+    with pytest.raises(AnnotationSizeError, match=r"\(2, 40, 56\) is needed"):
+        branch.memorize(6, images[6], masks[6, :1])
+    branch.memorize(6, images[6], masks[6])
+    assert core.memory.permanent[6].known == (True, True)
+    assert core.memory.permanent[0].known == tuple(FIRST_ONLY)
+    results = [branch.step(frame, images[frame]) for frame in range(6, 12)]
+    assert all(result.shape == (3, 40, 56) and torch.isfinite(result).all() for result in results)
+    assert results[-1][2].max() > 1e-3
+    assert core.step(7, images[7]).shape == (3, 40, 56)

@@ -72,6 +72,37 @@ def test_usage_is_affinity_summed_over_queries_per_read_lived_through() -> None:
     assert working["life"].tolist() == pytest.approx([2 + 1e-7])
 
 
+def test_usage_comes_from_the_first_group_of_objects_alone() -> None:
+    permanent = PermanentMemory(2)
+    value = torch.ones(1, 2, 1, 1, 1)
+    permanent.put(0, PermanentEntry(torch.zeros(2, 1, 1), (True, False)), frame_of([0.0]), value)
+    bank = MemoryBank(MemoryConfig(), permanent)
+    bank.add(frame_of([0.0]), value, [True, True])
+    bank.read(frame_of([0.0]), [0, 1])
+    # Object 0 reads permanent and working memory by halves; object 1 reads working memory alone, and is not counted.
+    assert bank.working.elements["usage"].tolist() == pytest.approx([0.5])
+    assert bank.working.elements["life"].tolist() == pytest.approx([1.0])
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_usage_falls_on_the_elements_that_were_read(counted: bool) -> None:
+    config = MemoryConfig(
+        min_mid_term_frames=1, max_mid_term_frames=2, num_prototypes=1, count_long_term_usage=counted, top_k=1
+    )
+    bank = bank_of(config, [50.0], [0.0])
+    bank.add(frame_of([0.0, 99.0]), value_of([10.0, 99.0]), [True])
+    bank.read(frame_of([0.0]), [0])  # so that key 0 becomes the prototype
+    bank.add(frame_of([9.0, 20.0]), value_of([5.0, 6.0]), [True])
+    assert (bank.long_term.elements.size, bank.working.elements.size) == (1, 2)
+
+    readout = bank.read(frame_of([0.0, 0.0, 0.0, 20.0, 20.0, 50.0]), [0])
+    assert readout.flatten().tolist() == pytest.approx([10, 10, 10, 6, 6, 0])
+    assert bank.working.elements["usage"].tolist() == [0, 2]
+    assert bank.working.elements["life"].tolist() == pytest.approx([1, 1])
+    assert bank.long_term.elements["usage"].tolist() == [3 if counted else 0]
+    assert bank.long_term.elements["life"].tolist() == pytest.approx([1 if counted else 0], abs=1e-6)
+
+
 def test_consolidation_keeps_the_most_used_keys_and_averages_their_values() -> None:
     config = MemoryConfig(
         min_mid_term_frames=1, max_mid_term_frames=2, num_prototypes=1, max_long_term_elements=10, top_k=30

@@ -124,3 +124,10 @@ def test_impossible_memory_settings_are_refused(field: str, value: int) -> None:
 def test_long_term_usage_is_counted_from_391_frames_on() -> None:
     assert not MemoryConfig().for_shot(390).count_long_term_usage
     assert MemoryConfig().for_shot(391).count_long_term_usage
+
+
+def test_a_shot_that_just_fills_long_term_memory_counts_its_usage() -> None:
+    # 50 / (10 - 5) * 128 = 1280
+    config = MemoryConfig(max_long_term_elements=1280)
+    assert config.for_shot(50).count_long_term_usage
+    assert not config.for_shot(49).count_long_term_usage

@@ -28,7 +28,7 @@ class InferenceCore:
         network: in evaluation mode, on the device on which to run.
         config: of the memories.
         num_objects: K; :meth:`add_object` makes more.
-        permanent: share another pass's annotated frames; see :meth:`branch`.
+        permanent: share another pass's annotated frames, and with them its objects; see :meth:`branch`.
         features: keep encoded frames for later passes; without it none are kept.
         autocast: run convolutions in this type. Similarity and sensory memory stay in float32.
         time_device: wait for the device at each phase's end, so that ``timings_s`` is true on CUDA.
@@ -50,7 +50,6 @@ class InferenceCore:
     ) -> None:
         self.network = network.eval()
         self.config = config or MemoryConfig()
-        self.num_objects = num_objects
         # By identity: a permanent memory without entries yet is shared all the same.
         permanent = PermanentMemory(num_objects) if permanent is None else permanent
         self.memory = MemoryBank(self.config, permanent)
@@ -64,8 +63,16 @@ class InferenceCore:
         self._steps = 0
         self._last_memorised = 0
 
+    @property
+    def num_objects(self) -> int:
+        """K, the same in every pass over the same annotated frames."""
+        return self.memory.permanent.elements.object_count
+
     def branch(self) -> InferenceCore:
-        """Return another pass over the same annotated frames, with temporary memory of its own."""
+        """Return another pass over the same annotated frames, with temporary memory of its own.
+
+        An object added to one of the passes is an object of them all.
+        """
         return InferenceCore(
             self.network,
             self.config,
@@ -128,6 +135,7 @@ class InferenceCore:
             PlateSizeError: an image of another size than the frames before.
         """
         self._reset_timings()
+        self.memory.follow_permanent_objects()
         padded = self._prepare(frame, image)
         if masks is not None:
             masks, known_objects = self._check_masks(frame, image, masks, known)
@@ -141,10 +149,7 @@ class InferenceCore:
         """Make room for one more object, in whatever state the memories are; returns its index."""
         with torch.inference_mode():
             self.memory.permanent.add_object()
-            self.memory.add_object()
-            if self._hidden is not None:
-                self._hidden = torch.cat([self._hidden, torch.zeros_like(self._hidden[:, :1])], dim=1)
-        self.num_objects += 1
+            self.memory.follow_permanent_objects()
         return self.num_objects - 1
 
     def clear_temporary(self) -> None:
@@ -161,7 +166,9 @@ class InferenceCore:
     def _step_propagated(self, frame: int, image: Tensor, last: bool) -> Tensor:
         memorise = not last and self._steps - self._last_memorised >= self.config.mem_every
         features = self._encode_key(frame, image)
-        masks, hidden = self._segment(frame, features, range(self.num_objects), update_hidden=not memorise and not last)
+        masks, hidden = self._segment(
+            frame, image, features, range(self.num_objects), update_hidden=not memorise and not last
+        )
         probability = aggregate(masks)
         if memorise:
             readable = [self.memory.knows(index) for index in range(self.num_objects)]
@@ -183,7 +190,7 @@ class InferenceCore:
         unknown = [index for index, flag in enumerate(known) if not flag]
         if unknown:
             features = self._encode_key(frame, image)
-            segmented, hidden = self._segment(frame, features, unknown, update_hidden=not last)
+            segmented, hidden = self._segment(frame, image, features, unknown, update_hidden=not last)
             padded[:, unknown] = segmented[:, unknown]
         if not last:
             with self._timed("encode_value"):
@@ -192,7 +199,7 @@ class InferenceCore:
         return aggregate(padded)
 
     def _segment(
-        self, frame: int, features: FrameFeatures, objects: Sequence[int], *, update_hidden: bool
+        self, frame: int, image: Tensor, features: FrameFeatures, objects: Sequence[int], *, update_hidden: bool
     ) -> tuple[Tensor, Tensor]:
         """Return masks (1, K, H, W) before aggregation and sensory memory; only ``objects`` are filled in and updated.
 
@@ -208,11 +215,16 @@ class InferenceCore:
             return masks, hidden
         with self._timed("memory_read"):
             readout = self.memory.read(features, readable)
+        if features.finer is None:
+            with self._timed("encode_key"), self._mixed_precision():
+                features.finer = self.network.encode_finer(image)
         with self._timed("decode"), self._mixed_precision():
             logits, updated = self.network.decode(features, readout, hidden[:, readable], update_hidden=update_hidden)
             masks[:, readable] = logits.sigmoid()
             hidden = hidden.clone()
             hidden[:, readable] = updated
+        if self._features is not None:
+            self._features.keep(frame, image, features)  # grown by the decoder's image part
         return masks, hidden
 
     def _remember(self, frame: int, image: Tensor, masks: Tensor, known: tuple[bool, ...]) -> None:
@@ -250,12 +262,15 @@ class InferenceCore:
         return torch.where(chosen, updated, hidden)
 
     def _hidden_state(self, like: Tensor) -> Tensor:
-        """Return sensory memory, zeros at first."""
+        """Return sensory memory, zeros at first, also for objects that joined since the frame before."""
         if self._hidden is None:
             assert self._image_size is not None  # set by _prepare
             height, width = self._padding.size_of(*self._image_size)
             shape = (1, self.num_objects, self.network.config.hidden_dim, height // 16, width // 16)
             self._hidden = torch.zeros(shape, device=like.device)
+        joined = self.num_objects - self._hidden.shape[1]
+        if joined:
+            self._hidden = torch.cat([self._hidden, self._hidden.new_zeros(1, joined, *self._hidden.shape[2:])], dim=1)
         return self._hidden
 
     def _prepare(self, frame: int, image: Tensor) -> Tensor:

@@ -69,10 +69,11 @@ class MemoryBank:
         self._count_usage(usage)
         return _assemble(parts, groups, objects, features.key.shape[-2:])
 
-    def add_object(self) -> None:
-        """Make room for one more object in the memories of this pass."""
-        self.working.add_object()
-        self.long_term.add_object()
+    def follow_permanent_objects(self) -> None:
+        """Make room in the memories of this pass for objects that joined permanent memory, from whichever pass."""
+        while self.working.elements.object_count < self.permanent.elements.object_count:
+            self.working.add_object()
+            self.long_term.add_object()
 
     def clear_temporary(self) -> None:
         """Forget working and long-term memory."""

@@ -31,20 +31,22 @@ class FrameFeatures:
         shrinkage: (B, 1, h, w), >= 1.
         selection: (B, C, h, w), in [0, 1].
         f16: (B, C, h, w).
-        finer: the other scales; replaced by the decoder's image part, which is as large, by the first decoding.
+        finer: the other scales; replaced by the decoder's image part, which is as large, by the first decoding. None
+            where they were dropped to save memory; :meth:`Network.encode_finer` brings them back.
     """
 
     key: Tensor
     shrinkage: Tensor
     selection: Tensor
     f16: Tensor
-    finer: Pyramid | DecoderImagePart
+    finer: Pyramid | DecoderImagePart | None
 
     def tensors(self) -> list[Tensor]:
         """Return every tensor held, to tell its size in memory."""
+        finer: list[Tensor] = []
         if isinstance(self.finer, Pyramid):
             finer = [self.finer.f8, self.finer.f4]
-        else:
+        elif self.finer is not None:
             fusion = self.finer.fusion
             finer = [self.finer.skip8, self.finer.skip4, fusion.conv1, fusion.downsample]
         return [self.key, self.shrinkage, self.selection, self.f16, *finer]
@@ -66,6 +68,11 @@ class Network(nn.Module):
         f16, f8, f4 = self.key_encoder(image)
         key, shrinkage, selection = self.key_proj(f16)
         return FrameFeatures(key=key, shrinkage=shrinkage, selection=selection, f16=f16, finer=Pyramid(f8=f8, f4=f4))
+
+    def encode_finer(self, image: Tensor) -> Pyramid:
+        """Encode (B, 3, H, W) at strides 8 and 4 alone."""
+        f8, f4 = self.key_encoder.finer(image)
+        return Pyramid(f8=f8, f4=f4)
 
     def encode_value(self, image: Tensor, features: FrameFeatures, masks: Tensor, others: Tensor) -> Tensor:
         """Return values (B, K, value_dim, h, w) of ``masks`` (B, K, H, W); see :class:`ValueEncoder`."""
@@ -110,8 +117,9 @@ class Network(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return logits (B, K, H, W) and sensory memory; see :class:`Decoder`.
 
-        The decoder's image part is computed on first use and kept in ``features``.
+        The decoder's image part is computed on first use and kept in ``features``, whose finer scales must be there.
         """
+        assert features.finer is not None
         if isinstance(features.finer, Pyramid):
             features.finer = self.decoder.image_part(features.f16, features.finer.f8, features.finer.f4)
         logits, hidden = self.decoder(features.finer, readout, hidden, update_hidden=update_hidden, cue=cue)
