@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import os
-import shutil
 import socket
 import subprocess
 from pathlib import Path
@@ -79,22 +78,20 @@ def _imported_names(node: ast.Import | ast.ImportFrom) -> list[str]:
     return [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
 
 
-def test_the_client_runs_on_python_3_9() -> None:
-    """Set ROTOMEM_PYTHON39 to an interpreter that has pyzmq and msgpack, such as one beside an old Nuke."""
-    python = os.environ.get("ROTOMEM_PYTHON39") or _found_python_3_9()
-    if python is None:
-        pytest.skip("there is no python3.9 with pyzmq and msgpack; set ROTOMEM_PYTHON39")
+def test_the_client_runs_on_python_3_9(python39_with_client_packages: str) -> None:
     program = (
+        "import sys\n"
         "from rotomem_client.client import Client\n"
         "from rotomem_client.errors import DaemonUnreachableError\n"
         "from rotomem_client.codec import decode, encode\n"
         "from rotomem_client.messages import Propagate\n"
+        "assert sys.version_info[:2] == (3, 9)\n"
         "assert decode(encode(Propagate('s', 1, 2), 'ab')).message == Propagate('s', 1, 2)\n"
         "try:\n    Client('tcp://127.0.0.1:9', timeout_s=0.3).connect()\n"
         "except DaemonUnreachableError as error:\n    print('told:', error)\n"
     )
     done = subprocess.run(
-        [python, "-c", program],
+        [python39_with_client_packages, "-c", program],
         env={**os.environ, "PYTHONPATH": str(PACKAGE.parent)},
         capture_output=True,
         text=True,
@@ -102,11 +99,3 @@ def test_the_client_runs_on_python_3_9() -> None:
         check=False,
     )
     assert "told: no daemon answers at tcp://127.0.0.1:9" in done.stdout, done.stderr
-
-
-def _found_python_3_9() -> str | None:
-    python = shutil.which("python3.9")
-    if python is None:
-        return None
-    probe = subprocess.run([python, "-c", "import zmq, msgpack"], capture_output=True, check=False)
-    return python if probe.returncode == 0 else None

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -46,17 +44,9 @@ def test_newer_syntax_would_be_noticed() -> None:
         ast.parse("match x:\n    case 1: pass\n", feature_version=(3, 9))
 
 
-def _python39() -> str | None:
-    pyenv = sorted(Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")).glob("versions/3.9.*/bin/python"))
-    return str(pyenv[-1]) if pyenv else shutil.which("python3.9")
-
-
-def test_it_runs_in_python_39() -> None:
-    interpreter = _python39()
-    if interpreter is None:
-        pytest.skip("no Python 3.9 on this machine")
+def test_it_runs_in_python_39(python39: str) -> None:
     code = CODE.format(plugin=str(PLUGIN), fakes=str(PLUGIN.parent / "tests" / "fakes"))
-    done = subprocess.run([interpreter, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([python39, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         "Bezier1 [(20.0, 54.0), (50.0, 54.0), (50.0, 24.0), (20.0, 24.0)]",
