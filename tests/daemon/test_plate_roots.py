@@ -56,5 +56,5 @@ def test_plates_outside_the_given_folders_are_not_read(endpoint: str, tmp_path: 
         }
         assert visible == {"jobs": True, "library": True, "private": False, "around": False, "link": False}
         client.put_annotation("private", 1, "hero", absent=True)
-        with pytest.raises(RefusedError, match="cannot be read at .* by the daemon and was not uploaded"):
+        with pytest.raises(RefusedError, match=r"cannot be read at .* by the daemon and was not uploaded"):
             client.propagate("private", 1, 2)

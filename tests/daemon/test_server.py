@@ -33,9 +33,7 @@ def inbox() -> Inbox:
 @pytest.fixture
 def server(inbox: Inbox) -> Iterator[Server]:
     welcome = Welcome(1, "0", "first", ("warp",), "warp", "cpu")
-    made = Server(
-        "tcp://127.0.0.1:*", welcome, inbox, worker_state=lambda: "idle", expire_after_s=EXPIRE_AFTER_S
-    )
+    made = Server("tcp://127.0.0.1:*", welcome, inbox, worker_state=lambda: "idle", expire_after_s=EXPIRE_AFTER_S)
     serving = threading.Thread(target=made.run, args=(Bystander(),))
     serving.start()
     yield made
