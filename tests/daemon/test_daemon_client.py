@@ -28,46 +28,50 @@ LAST = 6
 
 
 @pytest.fixture
-def client(daemon: DaemonProcess):
-    with Client(daemon.endpoint, name="test", timeout_s=20.0) as made:
+def client(shared_daemon: DaemonProcess):
+    with Client(shared_daemon.endpoint, name="test", timeout_s=20.0) as made:
         yield made
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> dict[int, Path]:
-    """Plate frames of 1.5 chunks each, all different but for the last two."""
+    """Plate frames of 1.5 MB each, all different but for the last two, and unlike those of any other test."""
     paths = {}
+    salt = os.urandom(15)
     for frame in range(1, LAST + 1):
         paths[frame] = tmp_path / f"plate.{frame:04d}.exr"
-        paths[frame].write_bytes(bytes([min(frame, LAST - 1)]) * 1_500_000)
+        paths[frame].write_bytes((salt + bytes([min(frame, LAST - 1)])) * 93_750)
     return paths
 
 
-def prepare(client: Client, files: dict[int, Path], session: str = "sh010") -> None:
+def prepare(client: Client, files: dict[int, Path], session: str) -> None:
     """A session with its plate uploaded and one frame drawn."""
     client.open_session(session, Plate(1, LAST), ["hero"])
     client.upload_frames(session, files)
     client.put_annotation(session, 3, "hero", shapes=[TRIANGLE])
 
 
-def test_the_welcome_says_what_the_daemon_can_do(client: Client) -> None:
-    welcome = client.connect()
-    assert (welcome.protocol, welcome.default_engine, welcome.engines) == (1, "warp", ("warp", "copy"))
-    assert client.ping() == "none"
+def test_the_welcome_says_what_the_daemon_can_do(daemon: DaemonProcess) -> None:
+    with Client(daemon.endpoint, timeout_s=20.0) as client:
+        welcome = client.connect()
+        assert (welcome.protocol, welcome.default_engine, welcome.engines) == (1, "warp", ("warp", "copy"))
+        assert client.ping() == "none"
 
 
-def test_a_shot_goes_up_and_its_mattes_come_down(client: Client, files: dict[int, Path], tmp_path: Path) -> None:
-    state = client.open_session("sh010", Plate(1, LAST), ["hero"])
+def test_a_shot_goes_up_and_its_mattes_come_down(
+    client: Client, files: dict[int, Path], tmp_path: Path, session: str
+) -> None:
+    state = client.open_session(session, Plate(1, LAST), ["hero"])
     assert not state.plate_visible
     told: list[tuple[int, int]] = []
-    sent = client.upload_frames("sh010", files, on_progress=lambda done, total: told.append((done, total)))
+    sent = client.upload_frames(session, files, on_progress=lambda done, total: told.append((done, total)))
     assert sent == 5 * 1_500_000, "the sixth frame equals the fifth and is not sent"
     assert told[-1] == (9_000_000, 9_000_000)
     assert told == sorted(told)
-    assert client.upload_frames("sh010", files) == 0
+    assert client.upload_frames(session, files) == 0
 
-    assert client.put_annotation("sh010", 3, "hero", shapes=[TRIANGLE]) == 1
-    job = client.propagate("sh010", 1, LAST, engine="copy")
+    assert client.put_annotation(session, 3, "hero", shapes=[TRIANGLE]) == 1
+    job = client.propagate(session, 1, LAST, engine="copy")
     assert job.revision == 1
     events = list(job.events())
     assert isinstance(events[-1], JobFinished)
@@ -83,31 +87,31 @@ def test_a_shot_goes_up_and_its_mattes_come_down(client: Client, files: dict[int
         assert path.read_bytes() == content_of(matte.frame, 1)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"m.{n}.exr" for n in range(1, LAST + 1)]
 
-    state = client.open_session("sh010", Plate(1, LAST), ["hero"])
+    state = client.open_session(session, Plate(1, LAST), ["hero"])
     assert state.plate_frames == state.mattes == tuple(range(1, LAST + 1))
     assert state.annotations == (AnnotatedFrames("hero", (3,)),)
-    assert client.list_mattes("sh010", state.matte_revision) == ready
+    assert client.list_mattes(session, state.matte_revision) == ready
     assert Path(state.matte_pattern % 4).read_bytes() == content_of(4, 1)
 
 
 def test_a_plate_that_the_daemon_can_read_needs_no_upload(
-    client: Client, files: dict[int, Path], tmp_path: Path
+    client: Client, files: dict[int, Path], tmp_path: Path, session: str
 ) -> None:
     assert set(files) == set(range(1, LAST + 1))
     pattern = str(tmp_path / "plate.%04d.exr")
-    assert client.open_session("sh010", Plate(1, LAST, pattern), ["hero"]).plate_visible
-    assert not client.open_session("sh020", Plate(1, LAST + 1, pattern), ["hero"]).plate_visible
-    assert not client.open_session("sh030", Plate(1, LAST, "plate.%04d.exr"), ["hero"]).plate_visible
-    client.put_annotation("sh010", 3, "hero", absent=True)
-    assert client.propagate("sh010", 1, LAST, engine="copy").wait().frames == tuple(range(1, LAST + 1))
+    assert client.open_session(session, Plate(1, LAST, pattern), ["hero"]).plate_visible
+    assert not client.open_session(f"{session}_longer", Plate(1, LAST + 1, pattern), ["hero"]).plate_visible
+    assert not client.open_session(f"{session}_relative", Plate(1, LAST, "plate.%04d.exr"), ["hero"]).plate_visible
+    client.put_annotation(session, 3, "hero", absent=True)
+    assert client.propagate(session, 1, LAST, engine="copy").wait().frames == tuple(range(1, LAST + 1))
 
 
-def test_an_alpha_travels_like_a_frame(client: Client, files: dict[int, Path]) -> None:
-    client.open_session("sh010", Plate(1, LAST), ["hero"])
-    assert client.put_annotation("sh010", 2, "hero", alpha=files[2]) == 1
-    assert client.put_annotation("sh010", 2, "hero", alpha=files[2]) == 1
-    assert client.put_annotation("sh010", 2, "hero", alpha=files[3]) == 2
-    assert client.remove_annotation("sh010", 2, "hero") == 3
+def test_an_alpha_travels_like_a_frame(client: Client, files: dict[int, Path], session: str) -> None:
+    client.open_session(session, Plate(1, LAST), ["hero"])
+    assert client.put_annotation(session, 2, "hero", alpha=files[2]) == 1
+    assert client.put_annotation(session, 2, "hero", alpha=files[2]) == 1
+    assert client.put_annotation(session, 2, "hero", alpha=files[3]) == 2
+    assert client.remove_annotation(session, 2, "hero") == 3
 
 
 @pytest.mark.parametrize(
@@ -122,20 +126,22 @@ def test_an_alpha_travels_like_a_frame(client: Client, files: dict[int, Path]) -
         ("MATTE_GONE", "no matte of frame 1 in revision 1"),
     ],
 )
-def test_refusals_have_a_code_and_a_sentence(client: Client, tmp_path: Path, code: str, words: str) -> None:
-    client.open_session("sh010", Plate(1, LAST), ["hero"])
-    nowhere = MatteReady("0" * 32, "sh010", 1, 1, "0" * 64, 5, "/m.exr", False, "warp")
+def test_refusals_have_a_code_and_a_sentence(
+    client: Client, tmp_path: Path, code: str, words: str, session: str
+) -> None:
+    client.open_session(session, Plate(1, LAST), ["hero"])
+    nowhere = MatteReady("0" * 32, session, 1, 1, "0" * 64, 5, "/m.exr", False, "warp")
 
     def provoke() -> None:
         if code == "ANNOTATION_RANGE":
-            client.put_annotation("sh010", LAST + 1, "hero", shapes=[TRIANGLE])
+            client.put_annotation(session, LAST + 1, "hero", shapes=[TRIANGLE])
         elif code == "ANNOTATION":
-            client.propagate("sh010", 1, LAST)
+            client.propagate(session, 1, LAST)
         elif code == "PLATE_MISSING":
-            client.put_annotation("sh010", 1, "hero", shapes=[TRIANGLE])
-            client.propagate("sh010", 1, LAST)
+            client.put_annotation(session, 1, "hero", shapes=[TRIANGLE])
+            client.propagate(session, 1, LAST)
         elif code == "SETTING":
-            client.propagate("sh010", 1, LAST + 1)
+            client.propagate(session, 1, LAST + 1)
         elif code == "UNKNOWN_SESSION":
             client.list_mattes("sh999", 1)
         elif code == "UNKNOWN_JOB":
@@ -149,14 +155,16 @@ def test_refusals_have_a_code_and_a_sentence(client: Client, tmp_path: Path, cod
     assert words in str(caught.value)
 
 
-def test_a_file_that_is_not_there_is_named_with_its_frame(client: Client, tmp_path: Path) -> None:
-    client.open_session("sh010", Plate(1, LAST), ["hero"])
+def test_a_file_that_is_not_there_is_named_with_its_frame(client: Client, tmp_path: Path, session: str) -> None:
+    client.open_session(session, Plate(1, LAST), ["hero"])
     with pytest.raises(TransferError, match=r"frame 4: cannot read .*gone\.exr: No such file"):
-        client.upload_frames("sh010", {4: tmp_path / "gone.exr"})
+        client.upload_frames(session, {4: tmp_path / "gone.exr"})
 
 
-def test_a_cancelled_upload_stops_and_the_next_one_goes_on(client: Client, files: dict[int, Path]) -> None:
-    client.open_session("sh010", Plate(1, LAST), ["hero"])
+def test_a_cancelled_upload_stops_and_the_next_one_goes_on(
+    client: Client, files: dict[int, Path], session: str
+) -> None:
+    client.open_session(session, Plate(1, LAST), ["hero"])
     done = 0
 
     def note(bytes_done: int, _total: int) -> None:
@@ -164,16 +172,18 @@ def test_a_cancelled_upload_stops_and_the_next_one_goes_on(client: Client, files
         done = bytes_done
 
     with pytest.raises(TransferError, match="cancelled"):
-        client.upload_frames("sh010", files, on_progress=note, cancelled=lambda: done >= 3_000_000)
+        client.upload_frames(session, files, on_progress=note, cancelled=lambda: done >= 3_000_000)
     # Its last chunks may still be on their way, so the rest is at most what was missing.
-    assert 0 < client.upload_frames("sh010", files) <= 7_500_000
-    assert client.open_session("sh010", Plate(1, LAST), ["hero"]).plate_frames == tuple(files)
+    assert 0 < client.upload_frames(session, files) <= 7_500_000
+    assert client.open_session(session, Plate(1, LAST), ["hero"]).plate_frames == tuple(files)
 
 
-def test_cancelling_half_way_keeps_every_matte_already_made(client: Client, files: dict[int, Path]) -> None:
-    client.open_session("sh010", Plate(1, 500, str(files[1])), ["hero"])
-    client.put_annotation("sh010", 3, "hero", shapes=[TRIANGLE])
-    job = client.propagate("sh010", 1, 500, engine="slow")
+def test_cancelling_half_way_keeps_every_matte_already_made(
+    client: Client, files: dict[int, Path], session: str
+) -> None:
+    client.open_session(session, Plate(1, 500, str(files[1])), ["hero"])
+    client.put_annotation(session, 3, "hero", shapes=[TRIANGLE])
+    job = client.propagate(session, 1, 500, engine="slow")
     made = []
     for event in job.events():
         if isinstance(event, MatteReady):
@@ -185,17 +195,17 @@ def test_cancelling_half_way_keeps_every_matte_already_made(client: Client, file
         job.wait()
     assert caught.value.code == "CANCELLED"
     assert 1 <= len(made) < 500
-    assert client.list_mattes("sh010", 1) == made
+    assert client.list_mattes(session, 1) == made
 
 
 def test_jobs_wait_for_one_another_and_a_waiting_one_is_cancelled_at_once(
-    client: Client, files: dict[int, Path]
+    client: Client, files: dict[int, Path], session: str
 ) -> None:
-    client.open_session("sh010", Plate(1, 500, str(files[1])), ["hero"])
-    client.put_annotation("sh010", 3, "hero", shapes=[TRIANGLE])
-    first = client.propagate("sh010", 1, 500, engine="slow")
-    second = client.propagate("sh010", 1, LAST, engine="copy")
-    third = client.propagate("sh010", 1, LAST, engine="copy")
+    client.open_session(session, Plate(1, 500, str(files[1])), ["hero"])
+    client.put_annotation(session, 3, "hero", shapes=[TRIANGLE])
+    first = client.propagate(session, 1, 500, engine="slow")
+    second = client.propagate(session, 1, LAST, engine="copy")
+    third = client.propagate(session, 1, LAST, engine="copy")
     second.cancel()
     assert list(second.events()) == [JobCancelled(second.id, 0)]
     assert client.ping() == "busy"
@@ -205,27 +215,27 @@ def test_jobs_wait_for_one_another_and_a_waiting_one_is_cancelled_at_once(
 
 
 def test_a_second_job_on_a_revision_leaves_the_mattes_of_the_first_one_alone(
-    client: Client, files: dict[int, Path], tmp_path: Path
+    client: Client, files: dict[int, Path], tmp_path: Path, session: str
 ) -> None:
-    prepare(client, files)
-    first = client.propagate("sh010", 1, 4, engine="copy")
+    prepare(client, files, session)
+    first = client.propagate(session, 1, 4, engine="copy")
     told = [event for event in first.events() if isinstance(event, MatteReady)]
-    state = client.open_session("sh010", Plate(1, LAST), ["hero"])
+    state = client.open_session(session, Plate(1, LAST), ["hero"])
     assert [Path(state.matte_pattern % matte.frame) for matte in told] == [Path(matte.path) for matte in told]
 
-    second = client.propagate("sh010", 3, LAST, engine="copy")
+    second = client.propagate(session, 3, LAST, engine="copy")
     newer = [event for event in second.events() if isinstance(event, MatteReady)]
     assert not {matte.path for matte in told} & {matte.path for matte in newer}
     assert [event for event in client.resume_job(first.id).events() if isinstance(event, MatteReady)] == told
-    assert client.list_mattes("sh010", 1) == [*told[:2], *newer]
-    state = client.open_session("sh010", Plate(1, LAST), ["hero"])
+    assert client.list_mattes(session, 1) == [*told[:2], *newer]
+    state = client.open_session(session, Plate(1, LAST), ["hero"])
     assert (state.mattes, state.matte_pattern) == (tuple(range(1, LAST + 1)), ""), "they lie in two folders"
     assert client.fetch_matte(told[3], tmp_path / "m.exr").read_bytes() == content_of(4, 1)
 
 
-def test_events_can_be_read_by_turns_with_other_work(client: Client, files: dict[int, Path]) -> None:
-    prepare(client, files)
-    job = client.propagate("sh010", 1, LAST, engine="slow")
+def test_events_can_be_read_by_turns_with_other_work(client: Client, files: dict[int, Path], session: str) -> None:
+    prepare(client, files, session)
+    job = client.propagate(session, 1, LAST, engine="slow")
     events = []
     while not job.done:
         events += list(job.events(timeout_s=0.01))
@@ -233,12 +243,14 @@ def test_events_can_be_read_by_turns_with_other_work(client: Client, files: dict
     assert [event.frame for event in events if isinstance(event, MatteReady)] == list(range(1, LAST + 1))
 
 
-def test_another_client_takes_up_a_job_by_its_id(daemon: DaemonProcess, files: dict[int, Path]) -> None:
-    with Client(daemon.endpoint, timeout_s=20.0) as first:
-        prepare(first, files)
-        job = first.propagate("sh010", 1, LAST, engine="slow")
+def test_another_client_takes_up_a_job_by_its_id(
+    shared_daemon: DaemonProcess, files: dict[int, Path], session: str
+) -> None:
+    with Client(shared_daemon.endpoint, timeout_s=20.0) as first:
+        prepare(first, files, session)
+        job = first.propagate(session, 1, LAST, engine="slow")
         had = next(event.frame for event in job.events() if isinstance(event, MatteReady))
-    with Client(daemon.endpoint, timeout_s=20.0) as second:
+    with Client(shared_daemon.endpoint, timeout_s=20.0) as second:
         resumed = second.resume_job(job.id, have=[had])
         frames = [event.frame for event in resumed.events() if isinstance(event, MatteReady)]
     assert (had, frames) == (1, list(range(2, LAST + 1)))
@@ -267,9 +279,11 @@ def test_many_threads_may_call_one_client(client: Client, files: dict[int, Path]
     assert len({job.id for job in jobs.values()}) == 4
 
 
-def test_a_download_takes_up_what_an_earlier_one_left(client: Client, files: dict[int, Path], tmp_path: Path) -> None:
-    prepare(client, files)
-    job = client.propagate("sh010", 1, 1, engine="copy")
+def test_a_download_takes_up_what_an_earlier_one_left(
+    client: Client, files: dict[int, Path], tmp_path: Path, session: str
+) -> None:
+    prepare(client, files, session)
+    job = client.propagate(session, 1, 1, engine="copy")
     ready = next(event for event in job.events() if isinstance(event, MatteReady))
     content = content_of(1, 1)
     part = tmp_path / f".m.exr.{ready.sha256[:12]}.part"
@@ -281,18 +295,20 @@ def test_a_download_takes_up_what_an_earlier_one_left(client: Client, files: dic
     assert not part.exists()
 
 
-def test_a_folder_that_cannot_be_written_is_named(client: Client, files: dict[int, Path], tmp_path: Path) -> None:
-    prepare(client, files)
-    job = client.propagate("sh010", 1, 1, engine="copy")
+def test_a_folder_that_cannot_be_written_is_named(
+    client: Client, files: dict[int, Path], tmp_path: Path, session: str
+) -> None:
+    prepare(client, files, session)
+    job = client.propagate(session, 1, 1, engine="copy")
     ready = next(event for event in job.events() if isinstance(event, MatteReady))
     with pytest.raises(TransferError, match=r"cannot write the matte of frame 1 to .*plate\.0001\.exr"):
         client.fetch_matte(ready, files[1] / "m.exr")
 
 
-def test_closing_frees_those_who_wait(daemon: DaemonProcess, files: dict[int, Path]) -> None:
+def test_closing_frees_those_who_wait(daemon: DaemonProcess, files: dict[int, Path], session: str) -> None:
     client = Client(daemon.endpoint, timeout_s=20.0)
-    prepare(client, files)
-    job = client.propagate("sh010", 1, LAST, engine="deaf")
+    prepare(client, files, session)
+    job = client.propagate(session, 1, LAST, engine="deaf")
     raised: list[BaseException] = []
 
     def wait() -> None:
@@ -308,10 +324,12 @@ def test_closing_frees_those_who_wait(daemon: DaemonProcess, files: dict[int, Pa
     assert "was closed" in str(raised[0])
 
 
-def test_the_daemon_ends_cleanly_and_leaves_no_process(daemon: DaemonProcess, files: dict[int, Path]) -> None:
+def test_the_daemon_ends_cleanly_and_leaves_no_process(
+    daemon: DaemonProcess, files: dict[int, Path], session: str
+) -> None:
     with Client(daemon.endpoint, timeout_s=20.0) as client:
-        prepare(client, files)
-        job = client.propagate("sh010", 1, LAST, engine="slow")
+        prepare(client, files, session)
+        job = client.propagate(session, 1, LAST, engine="slow")
         next(event for event in job.events() if isinstance(event, MatteReady))
         workers = daemon.worker_pids()
         assert len(workers) == 1

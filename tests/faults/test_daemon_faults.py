@@ -63,9 +63,9 @@ def client(daemon: DaemonProcess) -> Iterator[Client]:
         yield made
 
 
-def draw(client: Client, plate: Plate) -> None:
-    client.open_session("sh010", plate, ["hero"])
-    client.put_annotation("sh010", 3, "hero", shapes=[TRIANGLE])
+def draw(client: Client, plate: Plate, session: str = "sh010") -> None:
+    client.open_session(session, plate, ["hero"])
+    client.put_annotation(session, 3, "hero", shapes=[TRIANGLE])
 
 
 class RawPeer:
@@ -210,7 +210,7 @@ def test_no_worker_outlives_its_daemon(daemon: DaemonProcess, plate: Plate) -> N
 
 
 def test_a_dead_daemon_is_told_within_the_timeout_and_not_hung_upon(daemon: DaemonProcess, plate: Plate) -> None:
-    with Client(daemon.endpoint, timeout_s=3.0) as client:
+    with Client(daemon.endpoint, timeout_s=2.0) as client:
         draw(client, plate)
         job = client.propagate("sh010", 1, LAST, engine="slow")
         daemon.kill()
@@ -221,7 +221,7 @@ def test_a_dead_daemon_is_told_within_the_timeout_and_not_hung_upon(daemon: Daem
 
 
 def test_a_daemon_that_hangs_is_told_too_and_used_again_when_it_comes_back(daemon: DaemonProcess, plate: Plate) -> None:
-    with Client(daemon.endpoint, timeout_s=3.0) as client:
+    with Client(daemon.endpoint, timeout_s=2.0) as client:
         draw(client, plate)
         daemon.process.send_signal(signal.SIGSTOP)
         with pytest.raises(DaemonUnreachableError, match="no daemon answers"):
@@ -263,13 +263,14 @@ def test_a_killed_worker_fails_its_job_with_a_sentence_and_the_next_one_runs(
     ],
 )
 def test_what_goes_wrong_in_the_worker_reaches_the_artist(
-    client: Client, plate: Plate, engine: str, code: str, words: str
+    shared_daemon: DaemonProcess, session: str, plate: Plate, engine: str, code: str, words: str
 ) -> None:
-    draw(client, plate)
-    with pytest.raises(JobFailedError, match=words) as caught:
-        client.propagate("sh010", 1, LAST, engine=engine).wait()
-    assert caught.value.code == code
-    kept = client.list_mattes("sh010", 1)
+    with Client(shared_daemon.endpoint, timeout_s=WAIT_S) as client:
+        draw(client, plate, session)
+        with pytest.raises(JobFailedError, match=words) as caught:
+            client.propagate(session, 1, LAST, engine=engine).wait()
+        assert caught.value.code == code
+        kept = client.list_mattes(session, 1)
     assert [matte.frame for matte in kept] == ([] if engine == "mismatched" else [1, 2])
     assert all(Path(matte.path).read_bytes() == content_of(matte.frame, 1) for matte in kept)
 
