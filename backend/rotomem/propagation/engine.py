@@ -37,7 +37,8 @@ class PropagatedFrame:
             on its frame this is the artist's array, bit for bit.
         confidence: (H, W) in [0, 1], 1 is certain.
         annotated: at least one object was annotated here.
-        timings_s: seconds by phase, such as ``encode_key``.
+        timings_s: seconds by phase, such as ``encode_key``, each moment counted once; without reading the plate, which
+            only the owner of the source can tell from waiting for it.
     """
 
     frame: int

@@ -3,15 +3,12 @@
 Per gap between annotations: the mattes of both sides are carried frame by frame along DIS flow; each pixel keeps a
 variance, which grows by the frame, and by much more where the flow fails the forward-backward check; at each frame the
 colours of both annotated frames pull at what was carried; both sides are fused by the inverse of their variances, and
-the edges are snapped to the plate at its own resolution. Decision and measurements: ``docs/decisions/warp-engine.md``.
+the edges are snapped to the plate at its own resolution. Decision and measurements: ``docs/decisions/0007``.
 """
 
 from __future__ import annotations
 
-import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 
 import cv2
 import numpy as np
@@ -22,6 +19,7 @@ from rotomem.propagation.colour_votes import inside_probability
 from rotomem.propagation.engine import Annotations, FrameSource, Image, PropagatedFrame
 from rotomem.propagation.flow import Displacement, FramePair, PlateFlow, resize_area
 from rotomem.propagation.gaps import Gap, annotated_frames_by_object, split_gaps
+from rotomem.propagation.phase_clock import READING, ClockedSource, PhaseClock
 from rotomem.propagation.trail import Belief, PackedBelief, PackedCounts, Trail
 
 Floats = NDArray[np.float32]
@@ -63,7 +61,7 @@ class WarpEngine:
     ) -> Iterator[PropagatedFrame]:
         """Yield frames gap by gap, within a gap from its far end; frames annotated for all objects come first.
 
-        Memory: flow and colours within a fixed budget, about 100 KB per frame and object of the current gap, and a few
+        Memory: flow and colours within a fixed budget, about 150 KB per frame and object of the current gap, and a few
         arrays of the plate's size.
 
         Raises:
@@ -90,13 +88,13 @@ class _Run:
         refine_edges: bool,
         cancelled: Callable[[], bool],
     ) -> None:
-        self._source = source
+        self._clock = PhaseClock()
+        self._source = ClockedSource(source, self._clock)
         self._annotations = annotations
         self._objects = tuple(objects)
         self._refine_edges = refine_edges
         self._cancelled = cancelled
-        self._plate = PlateFlow(source)
-        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._plate = PlateFlow(self._source)
         self._waiting: dict[int, dict[tuple[str, ...], PackedBelief]] = {}
 
     def results(self, frames: Sequence[int]) -> Iterator[PropagatedFrame]:
@@ -120,12 +118,6 @@ class _Run:
     def _check_cancelled(self) -> None:
         if self._cancelled():
             raise _Cancelled
-
-    @contextmanager
-    def _timed(self, phase: str) -> Iterator[None]:
-        started = time.perf_counter()
-        yield
-        self._seconds[phase] += time.perf_counter() - started
 
     # The passes over one gap
 
@@ -158,7 +150,7 @@ class _Run:
         packed_votes: dict[int, PackedCounts] = {}
         for frame in descending:
             self._check_cancelled()
-            with self._timed("flow"):
+            with self._clock.phase("flow"):
                 displacement = self._plate.displacement(frame, frame + 1)
             votes = self._count_votes(from_right, frame, displacement)
             packed_votes[frame] = PackedCounts(votes)
@@ -185,20 +177,20 @@ class _Run:
     def _trail(self, gap: Gap, key: int, *, step: int) -> Trail:
         size = self._plate.size
         mattes = np.stack([resize_area(self._annotations[key][name], size) for name in gap.objects], axis=-1)
-        with self._timed("warp"):
+        with self._clock.phase("warp"):
             return Trail(self._plate, key, step=step, mattes=mattes)
 
     def _pair(self, target: int, source: int) -> FramePair:
         self._check_cancelled()
-        with self._timed("flow"):
+        with self._clock.phase("flow"):
             return self._plate.pair(target, source)
 
     def _count_votes(self, trail: Trail, frame: int, displacement: Displacement) -> Floats:
-        with self._timed("colour"):
+        with self._clock.phase("colour"):
             return trail.count_votes(frame, displacement)
 
     def _carry(self, trail: Trail, pair: FramePair, votes: Floats) -> Belief:
-        with self._timed("warp"):
+        with self._clock.phase("warp"):
             return trail.carry_belief(pair, votes)
 
     # From beliefs at the flow's size to mattes at the plate's
@@ -217,11 +209,12 @@ class _Run:
         for names, belief in beliefs.items():
             confidence = np.minimum(confidence, _confidence(belief))
             for index, name in enumerate(names):
-                with self._timed("edges"):
+                with self._clock.phase("edges"):
                     softness = None if belief.softness is None else belief.softness[..., index]
                     mattes[name] = self._plate_matte(belief.mattes[..., index], softness, image)
         height, width = self._source.size
-        timings, self._seconds = dict(self._seconds), defaultdict(float)
+        timings = self._clock.take()
+        timings.pop(READING, None)
         return PropagatedFrame(
             frame=frame,
             mattes=np.stack([mattes[name] for name in self._objects]),
