@@ -13,20 +13,9 @@ from rotomem.propagation.engine import Annotations, Image, PropagatedFrame
 from rotomem.propagation.network_frames import network_masks, network_size, plate_mattes
 from rotomem.propagation.pass_blending import HeldPass, blend_passes, certainty, forward_weight
 from rotomem.propagation.xmem_engine import XMemEngine, XMemSettings, group_disjoint
-from rotomem.vos import FeatureCache, MemoryConfig, Network, NetworkConfig, save_weights
+from rotomem.vos import FeatureCache, MemoryConfig, Network, save_weights
+from tiny_networks import TINY, random_network
 
-TINY = NetworkConfig(
-    key_width=4,
-    key_blocks=(1, 1, 1),
-    value_width=4,
-    value_blocks=(1, 1, 1),
-    key_dim=8,
-    value_dim=12,
-    hidden_dim=4,
-    decoder_widths=(12, 8, 8),
-    sensory_width=8,
-    gate_reduction=4,
-)
 SIZE = (60, 90)
 
 
@@ -51,14 +40,8 @@ def matte_at(column: int) -> Image:
 
 @pytest.fixture
 def engine() -> XMemEngine:
-    torch.manual_seed(0)
-    network = Network(TINY)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            if parameter.ndim > 1:
-                parameter.normal_(std=(2 / parameter[0].numel()) ** 0.5)
     settings = XMemSettings(processing_size=32, memory=MemoryConfig(mem_every=2))
-    return XMemEngine(network, weights_sha256="0" * 64, device="cpu", settings=settings)
+    return XMemEngine(random_network(), weights_sha256="0" * 64, device="cpu", settings=settings)
 
 
 def run(

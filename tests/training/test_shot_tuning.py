@@ -10,23 +10,8 @@ from rotomem.training.clip_pass import PassPlan, propagate_clip
 from rotomem.training.clips import ClipBatch
 from rotomem.training.shot_augmentation import AnnotatedFrames, sample_pairs
 from rotomem.training.shot_tuning import TuningCache, TuningProgress, TuningSettings, tuned_network
-from rotomem.vos import Network, NetworkConfig
-
-TINY = NetworkConfig(
-    key_width=8,
-    key_blocks=(1, 1, 1),
-    value_width=8,
-    value_blocks=(1, 1, 1),
-    key_dim=16,
-    value_dim=16,
-    hidden_dim=8,
-    decoder_widths=(16, 16, 8),
-    sensory_width=8,
-    gate_reduction=4,
-    norm="group",
-    prior_channels=4,
-    prior_width=8,
-)
+from rotomem.vos import Network
+from tiny_networks import TINY_WITH_CUE
 
 
 def red_square_shot(frames: int) -> AnnotatedFrames:
@@ -61,7 +46,7 @@ def mean_j(network: Network, shot: AnnotatedFrames) -> float:
 
 def test_a_tuned_network_finds_the_object_and_the_shipped_one_is_untouched() -> None:
     torch.manual_seed(3)
-    network = Network(TINY).eval()
+    network = Network(TINY_WITH_CUE).eval()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     shot = red_square_shot(4)
     told = AnnotatedFrames(shot.images[:3], shot.mattes[:3], shot.known[:3])
@@ -82,7 +67,7 @@ def test_a_tuned_network_finds_the_object_and_the_shipped_one_is_untouched() -> 
 
 
 def test_frozen_encoders_stay_as_shipped() -> None:
-    network = Network(TINY)
+    network = Network(TINY_WITH_CUE)
     settings = TuningSettings(seconds=600, most_steps=2, side=64, freeze_encoders=True)
     tuned = tuned_network(network, red_square_shot(2), settings)
     kept = dict(network.named_parameters())
@@ -93,7 +78,7 @@ def test_frozen_encoders_stay_as_shipped() -> None:
 def test_cancelling_returns_what_was_learned_until_then() -> None:
     steps: list[TuningProgress] = []
     tuned_network(
-        Network(TINY),
+        Network(TINY_WITH_CUE),
         red_square_shot(1),
         TuningSettings(seconds=600, side=64),
         on_progress=steps.append,
@@ -122,7 +107,7 @@ def test_pairs_keep_image_and_matte_together_and_count_what_is_known() -> None:
 def test_the_cache_finds_a_revision_goes_on_from_the_latest_and_forgets_old_ones(tmp_path: Path) -> None:
     cache = TuningCache(tmp_path, base_sha256="ab" * 32)
     assert cache.latest("sh010") is None
-    networks = [Network(TINY) for _ in range(3)]
+    networks = [Network(TINY_WITH_CUE) for _ in range(3)]
     for revision, network in enumerate(networks, start=4):
         cache.keep("sh010", revision, network)
     cache.keep("sh010/other", 9, networks[0])
@@ -140,7 +125,7 @@ def test_the_cache_finds_a_revision_goes_on_from_the_latest_and_forgets_old_ones
 
 def test_a_damaged_tuned_network_is_tuned_anew_instead_of_used(tmp_path: Path) -> None:
     cache = TuningCache(tmp_path, base_sha256="ab" * 32)
-    cache.keep("sh010", 1, Network(TINY))
+    cache.keep("sh010", 1, Network(TINY_WITH_CUE))
     (path,) = tmp_path.glob("*.safetensors")
     path.write_bytes(path.read_bytes()[:-1] + b"!")
     assert cache.find("sh010", 1) is None

@@ -20,29 +20,15 @@ from rotomem.training.curves import draw_curves
 from rotomem.training.schedule import Horizon, Stage, learning_rate, stage_at
 from rotomem.training.vos_trainer import LOG, WEIGHTS, TrainingSettings, VosTrainer
 from rotomem.vos import Network, NetworkConfig, load_network
+from tiny_networks import TINY_WITH_CUE
 
-TINY = NetworkConfig(
-    key_width=8,
-    key_blocks=(1, 1, 1),
-    value_width=8,
-    value_blocks=(1, 1, 1),
-    key_dim=16,
-    value_dim=16,
-    hidden_dim=8,
-    decoder_widths=(16, 16, 8),
-    sensory_width=8,
-    gate_reduction=4,
-    norm="group",
-    prior_channels=4,
-    prior_width=8,
-)
 SPEC = ClipSpec(seed=5, batch=2, frames=4, side=64)
 
 
 def tiny_settings(**changes: object) -> TrainingSettings:
     values = {
         "horizon": Horizon(steps=4),
-        "network": TINY,
+        "network": TINY_WITH_CUE,
         "stages": (Stage(0.5, 64, (2, 3), 1, 2), Stage(1.0, 64, (3, 4), 3, 2)),
         "workers": 0,
         "validation_groups": 1,
@@ -87,7 +73,7 @@ def test_packing_for_travel_costs_at_most_half_a_level(clip: ClipBatch) -> None:
 
 
 def test_every_frame_but_the_annotated_is_segmented_and_all_weights_learn(clip: ClipBatch) -> None:
-    network = Network(TINY)
+    network = Network(TINY_WITH_CUE)
     result = propagate_clip(network, clip, PassPlan(memorised=frozenset({2})))
     assert sorted(result.logits) == [1, 2]
     assert result.logits[1].shape == (2, 2, 64, 64)
@@ -98,7 +84,7 @@ def test_every_frame_but_the_annotated_is_segmented_and_all_weights_learn(clip: 
 
 def test_an_untrained_network_gives_the_carried_mattes_back(clip: ClipBatch) -> None:
     with torch.no_grad():
-        logits = propagate_clip(Network(TINY).eval(), clip, PassPlan()).logits[1]
+        logits = propagate_clip(Network(TINY_WITH_CUE).eval(), clip, PassPlan()).logits[1]
     before, after, trust_before, trust_after = clip.priors[:, 1].unbind(2)
     trusted = (trust_before + trust_after) > 0.2
     blended = (before * trust_before + after * trust_after) / (trust_before + trust_after).clamp_min(1e-6)
@@ -108,7 +94,7 @@ def test_an_untrained_network_gives_the_carried_mattes_back(clip: ClipBatch) -> 
 
 
 def test_annotated_frames_are_known_from_the_start_wherever_they_lie(clip: ClipBatch) -> None:
-    network = Network(TINY).eval()
+    network = Network(TINY_WITH_CUE).eval()
     torch.nn.init.normal_(network.decoder.pred.weight)
     with torch.no_grad():
         before = propagate_clip(network, clip, PassPlan()).logits[1]
@@ -139,7 +125,7 @@ def test_a_piece_leaves_weights_a_log_and_curves(tmp_path: Path) -> None:
     scores = trainer.train(steps=1)
 
     loaded = load_network(tmp_path / WEIGHTS)
-    assert loaded.network.config == TINY
+    assert loaded.network.config == TINY_WITH_CUE
     rows = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
     assert [row["step"] for row in rows] == [1, 1]
     assert 0 <= scores.network <= 1
@@ -168,7 +154,9 @@ def test_another_networks_training_is_refused(tmp_path: Path) -> None:
 
 def test_checkpoint_parts_stay_below_the_limit_and_damage_is_refused(tmp_path: Path) -> None:
     weights = {f"w{index}": torch.randn(1 << 20) for index in range(6)}
-    state = TrainingState(TINY.to_json(), weights, {name: value * 1.001 for name, value in weights.items()}, step=7)
+    state = TrainingState(
+        TINY_WITH_CUE.to_json(), weights, {name: value * 1.001 for name, value in weights.items()}, step=7
+    )
     round_state(state)
     save_state(state, tmp_path)
     parts = sorted(tmp_path.glob("state-*.safetensors"))
@@ -188,7 +176,7 @@ def test_checkpoint_parts_stay_below_the_limit_and_damage_is_refused(tmp_path: P
 
 
 def test_an_interrupted_save_leaves_the_checkpoint_before_it(tmp_path: Path) -> None:
-    state = TrainingState(TINY.to_json(), {"w": torch.ones(3)}, {"w": torch.ones(3)}, step=1)
+    state = TrainingState(TINY_WITH_CUE.to_json(), {"w": torch.ones(3)}, {"w": torch.ones(3)}, step=1)
     save_state(state, tmp_path)
     # What a kill between the parts and the manifest leaves behind.
     (tmp_path / "state-0000002-0.safetensors").write_bytes(b"half a file")

@@ -1,4 +1,4 @@
-"""A network of a few thousand parameters with random weights: what is tested here holds for any weights."""
+"""A tiny network, frames and masks for it."""
 
 from __future__ import annotations
 
@@ -6,32 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from rotomem.vos import Network, NetworkConfig
-
-TINY = NetworkConfig(
-    key_width=4,
-    key_blocks=(1, 1, 1),
-    value_width=4,
-    value_blocks=(1, 1, 1),
-    key_dim=8,
-    value_dim=12,
-    hidden_dim=4,
-    decoder_widths=(12, 8, 8),
-    sensory_width=8,
-    gate_reduction=4,
-)
+from rotomem.vos import Network
+from tiny_networks import random_network
 
 
 @pytest.fixture
 def network() -> Network:
-    """Random, but scaled so that values show in the logits; torch's own initialisation lets signals die away."""
-    torch.manual_seed(0)
-    network = Network(TINY).eval()
-    with torch.no_grad():
-        for parameter in network.parameters():
-            if parameter.ndim > 1:
-                parameter.normal_(std=(2 / parameter[0].numel()) ** 0.5)
-    return network
+    return random_network()
 
 
 @pytest.fixture

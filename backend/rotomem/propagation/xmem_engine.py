@@ -69,8 +69,8 @@ class XMemEngine:
     ) -> None:
         if network.config.prior_channels:
             raise WeightsMismatchError(
-                f"weights {weights_sha256[:12]} need the flow cue (their prior_channels is not 0), which this version's "
-                f"engine xmem does not give; choose weights trained without it, or engine warp"
+                f"weights {weights_sha256[:12]} need the flow cue (prior_channels is not 0), which engine xmem of this "
+                f"version does not give; choose weights trained without it, or engine warp"
             )
         self.weights_sha256 = weights_sha256
         self.settings = settings or XMemSettings()
