@@ -186,10 +186,10 @@ def test_copying_on_the_thirty_davis_clips_reproduces_the_reference_means(shared
 
 
 @pytest.mark.slow
-def test_warp_beats_a_bare_warp_on_real_footage(shared: Path) -> None:
-    """Clips with fast motion and occlusion, 5 annotations; 0.05 below what was measured (see the decision)."""
+def test_warp_follows_real_footage(shared: Path) -> None:
+    """Short clips with fast motion, 5 annotations: 0.846 was measured (decision 8); copying gives 0.419."""
     clips = ["dog-agility", "rollerblade", "motorbike"]
     report = evaluate_clips(
         shared / "clips" / "davis_train_360p", ["warp"], [5], only=clips, weights_dir=shared, jobs=2
     )
-    assert report.overall("warp", 5).j > 0.6
+    assert report.overall("warp", 5).j > 0.8

@@ -3,7 +3,7 @@
 Per gap between annotations: the mattes of both sides are carried frame by frame along DIS flow; each pixel keeps a
 variance, which grows by the frame, and by much more where the flow fails the forward-backward check; at each frame the
 colours of both annotated frames pull at what was carried; both sides are fused by the inverse of their variances, and
-the edges are snapped to the plate at its own resolution. Decision and measurements: ``docs/decisions/0007``.
+the edges are snapped to the plate at its own resolution. Decision and measurements: ``docs/decisions/0008``.
 """
 
 from __future__ import annotations
