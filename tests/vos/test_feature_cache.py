@@ -77,11 +77,16 @@ def test_dropped_finer_features_are_computed_again_without_the_key(
     keys.clear()
     results = []
     for max_bytes in (tight, 1 << 30):
-        core = InferenceCore(network, MemoryConfig(mem_every=2), 2, features=FeatureCache(max_bytes))
+        cache = FeatureCache(max_bytes)
+        core = InferenceCore(network, MemoryConfig(mem_every=2), 2, features=cache)
         core.memorize(0, images[0], masks[0])
         for _ in range(2):
             core.clear_temporary()
             results.append(torch.stack([core.step(frame, images[frame]) for frame in range(1, 7)]))
+        held = [
+            (image, cache.find(frame, image)) for frame in range(7) for image in [core._prepare(frame, images[frame])]
+        ]
+        assert cache.byte_count == sum(size_of(image, features) for image, features in held if features) <= max_bytes
     assert len(keys) == 2 * 7
     for result in results[1:]:
         torch.testing.assert_close(result, results[0], rtol=0, atol=1e-6)
