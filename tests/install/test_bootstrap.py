@@ -74,6 +74,7 @@ def test_help_names_both_commands() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_an_interrupted_set_up_is_repaired_and_a_second_run_needs_no_network(checkout: Path) -> None:
     (checkout / ".venv" / "bin").mkdir(parents=True)
     (checkout / ".venv" / "bin" / "python").write_text("half a file")
