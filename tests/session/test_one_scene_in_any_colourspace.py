@@ -97,5 +97,5 @@ def test_other_encodings_give_nearly_the_same_mattes(
     from_scene_linear: np.ndarray, tmp_path: Path, suffix: str, sample: str, colourspace: str, encode: Callable
 ) -> None:
     difference = np.abs(propagated(tmp_path / "p", suffix, sample, colourspace, encode) - from_scene_linear)
-    assert difference.mean() < 0.002
-    assert (difference > 0.1).mean() < 0.002
+    assert difference.mean() < 1e-4  # the log plate read as if it were linear: 4e-4
+    assert difference.max() < 0.1
