@@ -220,10 +220,10 @@ def test_evaluate_prints_each_clip_engine_and_number_of_annotations(shot: Path) 
             source.rename(shot / "clips" / "square" / folder / f"{frame:05d}.png")
     result = rotomem(
         *("evaluate", "--clips", shot / "clips", "--annotations", "2,3", "--engines", "copy,warp"),
-        *("--json", shot / "scores.json"),
+        *("--synthetic", "0", "--json", shot / "scores.json"),
     )
     assert result.returncode == 0, result.stderr
     assert "square" in result.stdout
     scores = json.loads((shot / "scores.json").read_text())
-    assert len(scores["clips"]) == 4
+    assert len(scores["clips"]["clips"]) == 4
     assert result.stdout.count("overall") >= 1

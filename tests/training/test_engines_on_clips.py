@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rotomem.training.evaluation import evaluate_clips
+from rotomem.training.evaluation import EngineSettings, evaluate_clips
 
 # Mean J of a throw-away engine (DIS medium, masks warped frame by frame from both sides, blended by distance), as the
 # project's brief gives it.
@@ -22,7 +22,7 @@ def test_warp_beats_the_throw_away_engine(shared: Path, tmp_path: Path, count: i
         shared / "clips" / "davis_train_360p",
         engines=["warp"],
         counts=[count],
-        weights_dir=tmp_path,
+        settings=EngineSettings(tmp_path),
         jobs=os.cpu_count() or 1,
     )
     assert report.overall("warp", count).j > THROW_AWAY_J[count]

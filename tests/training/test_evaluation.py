@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,10 @@ import pytest
 from rotomem.errors import PlateMissingError, PlateSizeError, PlateUnreadableError, SettingError
 from rotomem.training import (
     ClipScore,
+    Condition,
+    EngineSettings,
     EvaluationReport,
+    HeldOutShot,
     annotated_frames,
     evaluate_clips,
     format_table,
@@ -56,14 +60,15 @@ def test_annotated_frames_are_evenly_spaced_with_both_ends(count: int, total: in
 def test_copying_is_scored_by_hand(clips: Path) -> None:
     # Frames 0 and 4 are annotated. Frame 1 copies 0 (4 px off), 2 copies 0 (8 px), 3 copies 4 (4 px).
     # A 24 px square d off: J = (24 - d) / (24 + d).
-    report = evaluate_clips(clips, ["copy"], [2], only=["moving"], weights_dir=clips)
+    report = evaluate_clips(clips, ["copy"], [2], only=["moving"], settings=EngineSettings(clips))
     (score,) = report.scores
-    assert (score.clip, score.engine, score.annotations, score.frames) == ("moving", "copy", 2, 3)
+    assert score.condition == Condition("clips", "moving", "copy", 2)
+    assert score.frames == 3
     assert score.j == pytest.approx((2 * 20 / 28 + 16 / 32) / 3)
 
 
 def test_overall_is_the_mean_over_clips_whatever_their_length(clips: Path) -> None:
-    report = evaluate_clips(clips, ["copy"], [2], weights_dir=clips)
+    report = evaluate_clips(clips, ["copy"], [2], settings=EngineSettings(clips))
     moving, still = report.scores
     assert (still.j, still.f) == (1.0, 1.0)
     assert moving.frames != still.frames
@@ -71,50 +76,68 @@ def test_overall_is_the_mean_over_clips_whatever_their_length(clips: Path) -> No
 
 
 def test_warp_beats_copying_where_things_move(clips: Path) -> None:
-    report = evaluate_clips(clips, ["copy", "warp"], [2], only=["moving"], weights_dir=clips)
+    report = evaluate_clips(clips, ["copy", "warp"], [2], only=["moving"], settings=EngineSettings(clips))
     assert report.overall("warp", 2).j > 0.9
     assert report.overall("warp", 2).j_and_f > report.overall("copy", 2).j_and_f + 0.2
 
 
 def test_several_processes_give_the_same_scores(clips: Path) -> None:
     told: list[tuple[int, int]] = []
-    alone = evaluate_clips(clips, ["copy"], [2, 3], weights_dir=clips)
+    alone = evaluate_clips(clips, ["copy"], [2, 3], settings=EngineSettings(clips))
     together = evaluate_clips(
-        clips, ["copy"], [2, 3], weights_dir=clips, jobs=2, on_progress=lambda done, total: told.append((done, total))
+        clips,
+        ["copy"],
+        [2, 3],
+        settings=EngineSettings(clips),
+        jobs=2,
+        on_progress=lambda done, total: told.append((done, total)),
     )
-    assert [(s.clip, s.annotations, s.j, s.f) for s in together.scores] == [
-        (s.clip, s.annotations, s.j, s.f) for s in alone.scores
+    assert [(s.condition, s.j, s.f, s.t) for s in together.scores] == [
+        (s.condition, s.j, s.f, s.t) for s in alone.scores
     ]
     assert told == [(done, 4) for done in range(5)]
 
 
 def test_a_clip_with_every_frame_annotated_leaves_nothing_to_measure(clips: Path) -> None:
-    (score,) = evaluate_clips(clips, ["copy"], [9], only=["still"], weights_dir=clips).scores
+    (score,) = evaluate_clips(clips, ["copy"], [9], only=["still"], settings=EngineSettings(clips)).scores
     assert (score.frames, score.j, score.f) == (0, 1.0, 1.0)
 
 
 REPORT = EvaluationReport(
     (
-        ClipScore("bear", "copy", 3, 79, 0.5, 0.25, 0.1),
-        ClipScore("bear", "warp", 3, 79, 0.9, 0.8, 7.9),
-        ClipScore("dog-agility", "copy", 3, 22, 0.4, 0.35, 0.1),
-        ClipScore("dog-agility", "warp", 3, 22, 0.7, 0.6, 2.2),
+        ClipScore(Condition("clips", "bear", "copy", 3), 79, 0.5, 0.25, 0.8, 0.1),
+        ClipScore(Condition("clips", "bear", "warp", 3), 79, 0.9, 0.8, 0.95, 7.9),
+        ClipScore(Condition("clips", "dog-agility", "copy", 3), 22, 0.4, 0.35, 0.6, 0.1),
+        ClipScore(Condition("clips", "dog-agility", "warp", 3), 22, 0.7, 0.6, 0.85, 2.2),
     )
 )
 
 
 def test_the_table_has_a_line_per_clip_and_a_column_per_engine() -> None:
     lines = format_table(REPORT).splitlines()
-    assert lines[0].split() == ["3", "annotations", "|", "copy", "|", "warp"]
+    assert lines[0] == "Clips"
+    assert lines[2].split() == ["3", "annotations", "|", "copy", "|", "warp"]
     (bear,) = (line for line in lines if line.startswith("bear"))
-    assert bear.split() == ["bear", "|", "0.500", "0.250", "0.375", "|", "0.900", "0.800", "0.850"]
+    assert bear.split() == ["bear", "|", "0.500", "0.250", "0.375", "0.800", "|", "0.900", "0.800", "0.850", "0.950"]
     (overall,) = (line for line in lines if line.startswith("overall"))
-    assert overall.split() == ["overall", "|", "0.450", "0.300", "0.375", "|", "0.800", "0.700", "0.750"]
+    assert overall.split() == [
+        "overall",
+        "|",
+        "0.450",
+        "0.300",
+        "0.375",
+        "0.700",
+        "|",
+        "0.800",
+        "0.700",
+        "0.750",
+        "0.900",
+    ]
     assert lines[-1].endswith("copy: 505.0, warp: 10.0")
 
 
 def test_the_json_holds_every_clip_and_the_overall_means() -> None:
-    plain = to_json(REPORT)
+    plain = to_json(REPORT)["clips"]
     assert plain["clips"][1] == {
         "clip": "bear",
         "engine": "warp",
@@ -123,7 +146,10 @@ def test_the_json_holds_every_clip_and_the_overall_means() -> None:
         "J": 0.9,
         "F": 0.8,
         "J&F": 0.85,
+        "T": 0.95,
         "seconds": 7.9,
+        "weights_sha256": "",
+        "tuned": None,
     }
     assert [(row["engine"], row["J"], row["F"]) for row in plain["overall"]] == [
         ("copy", 0.45, 0.3),
@@ -131,27 +157,82 @@ def test_the_json_holds_every_clip_and_the_overall_means() -> None:
     ]
 
 
+def test_an_interrupted_evaluation_goes_on_where_it_stopped(clips: Path, tmp_path: Path) -> None:
+    def stop(done: int, total: int) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    settings, out = EngineSettings(clips), tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_clips(clips, ["copy"], [2, 3], settings=settings, out=out, on_progress=stop)
+    told: list[tuple[int, int]] = []
+    resumed = evaluate_clips(
+        clips, ["copy"], [2, 3], settings=settings, out=out, on_progress=lambda *step: told.append(step)
+    )
+    assert told == [(3, 4), (4, 4)]
+    assert len((out / "measurements.jsonl").read_text().splitlines()) == 4
+    again = evaluate_clips(clips, ["copy"], [2, 3], settings=settings, out=out)
+    assert again == resumed
+
+
+def test_clips_measured_in_pieces_make_one_report(clips: Path, tmp_path: Path) -> None:
+    settings, out = EngineSettings(clips), tmp_path / "out"
+    for name in ("moving", "still"):
+        evaluate_clips(clips, ["copy"], [2], settings=settings, only=[name], out=out)
+    told: list[tuple[int, int]] = []
+    report = evaluate_clips(
+        clips, ["copy"], [2], settings=settings, out=out, on_progress=lambda *step: told.append(step)
+    )
+    assert told == [(2, 2)]
+    assert [score.condition.clip for score in report.scores] == ["moving", "still"]
+
+
+def test_footage_that_changed_is_measured_again(clips: Path, tmp_path: Path) -> None:
+    settings, out = EngineSettings(clips), tmp_path / "out"
+    (before,) = evaluate_clips(clips, ["copy"], [2], settings=settings, only=["still"], out=out).scores
+    shutil.rmtree(clips / "still")
+    write_clip(clips / "still", frames=5, step_px=6)
+    (after,) = evaluate_clips(clips, ["copy"], [2], settings=settings, only=["still"], out=out).scores
+    assert (before.j, before.frames) == (1.0, 2)
+    assert after.frames == 3
+    assert after.j < 0.7
+
+
+def test_synthetic_shots_have_scores_of_their_own(clips: Path) -> None:
+    shots = [HeldOutShot(0, frames=4, height=64, width=96), HeldOutShot(1, frames=4, height=64, width=96)]
+    report = evaluate_clips(clips, ["copy"], [1, 3], settings=EngineSettings(clips), only=["still"], synthetic=shots)
+    assert [report.of(name).overall("copy", 1).frames for name in report.sets] == [3, 6]
+    assert report.of("clips").overall("copy", 1).j == 1.0
+    assert 0.05 < report.of("synthetic").overall("copy", 1).j < 0.999
+    alone = evaluate_clips(None, ["copy"], [1, 3], settings=EngineSettings(clips), synthetic=shots)
+    assert [(s.condition, s.j) for s in alone.scores] == [(s.condition, s.j) for s in report.of("synthetic").scores]
+
+
 def test_an_unknown_clip_lists_those_that_are_there(clips: Path) -> None:
     with pytest.raises(SettingError, match=r"'bear'.*moving, still"):
-        evaluate_clips(clips, ["copy"], [2], only=["bear"], weights_dir=clips)
+        evaluate_clips(clips, ["copy"], [2], only=["bear"], settings=EngineSettings(clips))
 
 
 @pytest.mark.parametrize("counts", [[], [0], [3, -1]])
 def test_a_count_below_one_is_refused(clips: Path, counts: list[int]) -> None:
     with pytest.raises(SettingError, match="1 or more"):
-        evaluate_clips(clips, ["copy"], counts, weights_dir=clips)
+        evaluate_clips(clips, ["copy"], counts, settings=EngineSettings(clips))
 
 
 def test_a_folder_without_clips_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=str(tmp_path)):
-        evaluate_clips(tmp_path, ["copy"], [2], weights_dir=tmp_path)
+        evaluate_clips(tmp_path, ["copy"], [2], settings=EngineSettings(tmp_path))
 
 
 def test_an_unknown_engine_fails_before_anything_is_measured(clips: Path) -> None:
     told: list[int] = []
     with pytest.raises(SettingError, match="'wrap'"):
         evaluate_clips(
-            clips, ["copy", "wrap"], [2], weights_dir=clips, on_progress=lambda done, total: told.append(done)
+            clips,
+            ["copy", "wrap"],
+            [2],
+            settings=EngineSettings(clips),
+            on_progress=lambda done, total: told.append(done),
         )
     assert told == []
 
@@ -180,7 +261,9 @@ def test_a_mask_of_another_size_is_named(clips: Path) -> None:
 @pytest.mark.slow
 def test_copying_on_the_thirty_davis_clips_reproduces_the_reference_means(shared: Path) -> None:
     """Measured independently of this code, see the issue: mean J of copying with 3 and 5 annotations."""
-    report = evaluate_clips(shared / "clips" / "davis_train_360p", ["copy"], [3, 5], weights_dir=shared, jobs=2)
+    report = evaluate_clips(
+        shared / "clips" / "davis_train_360p", ["copy"], [3, 5], settings=EngineSettings(shared), jobs=2
+    )
     assert report.overall("copy", 3).j == pytest.approx(0.434, abs=5e-4)
     assert report.overall("copy", 5).j == pytest.approx(0.536, abs=5e-4)
 
@@ -190,6 +273,6 @@ def test_warp_follows_real_footage(shared: Path) -> None:
     """Short clips with fast motion, 5 annotations: 0.846 was measured (decision 8); copying gives 0.419."""
     clips = ["dog-agility", "rollerblade", "motorbike"]
     report = evaluate_clips(
-        shared / "clips" / "davis_train_360p", ["warp"], [5], only=clips, weights_dir=shared, jobs=2
+        shared / "clips" / "davis_train_360p", ["warp"], [5], only=clips, settings=EngineSettings(shared), jobs=2
     )
     assert report.overall("warp", 5).j > 0.8

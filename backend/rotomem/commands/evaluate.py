@@ -1,4 +1,4 @@
-"""``rotomem evaluate``: J, F and J&F of each engine on clips with ground truth."""
+"""``rotomem evaluate``: J, F, J&F and T of each engine on footage with ground truth."""
 
 from __future__ import annotations
 
@@ -9,25 +9,38 @@ from rotomem.commands.progress import tell
 from rotomem.errors import SettingError
 
 NAME = "evaluate"
-SUMMARY = "measure engines on clips with ground truth: J, F and J&F per clip and overall"
+SUMMARY = "measure engines on clips with ground truth and on held-out synthetic shots: J, F, J&F and stability"
 EXAMPLES = """examples:
-  rotomem evaluate --clips ../shared/clips/davis_train_360p
-  rotomem evaluate --clips CLIPS --engines warp --annotations 3 --only bear,boat --json scores.json
+  rotomem evaluate --clips ../shared/clips/davis_train_360p --out scores --jobs 2
+  rotomem evaluate --clips CLIPS --engines warp --counts 3 --only bear,boat --synthetic 0
+  rotomem evaluate --clips CLIPS --engines xmem --weights NAME --counts 3,5 --no-tune --out scores
 
 A clip is a folder with frames/ and masks/ (images of the same names; a mask is above half grey where the object is).
+With --out, every measurement is kept as soon as it is finished: the same command goes on where it was interrupted, and
+clips can be measured in pieces. J, F and T are in [0, 1], higher is better; T is temporal stability.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--clips", type=Path, required=True, help="folder of clips")
+    parser.add_argument("--clips", type=Path, help="folder of clips (default: synthetic shots alone)")
+    parser.add_argument("--only", help="comma-separated names of clips (default: all)")
+    parser.add_argument("--synthetic", type=int, default=6, metavar="N", help="held-out synthetic shots; 0 for none")
     parser.add_argument("--engines", help="comma-separated (default: copy, warp, and xmem where weights are installed)")
     parser.add_argument(
-        "--annotations", default="3,5,10", help="comma-separated numbers of evenly spaced annotated frames"
+        "--counts",
+        "--annotations",
+        dest="counts",
+        default="1,3,5,10",
+        help="comma-separated numbers of evenly spaced annotated frames",
     )
-    parser.add_argument("--only", help="comma-separated names of clips (default: all)")
+    parser.add_argument("--weights", default="", help="for xmem: name of installed weights or a file")
+    parser.add_argument(
+        "--tune", action=argparse.BooleanOptionalAction, default=True, help="for xmem: tune to each shot"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="clips at once, one process each")
     parser.add_argument("--weights-dir", type=Path, help="folder of installed weights")
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="keep every measurement and the report here")
     parser.add_argument("--json", type=Path, help="also write the scores to this file")
 
 
@@ -36,27 +49,38 @@ def run(options: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    from rotomem.training.evaluation import evaluate_clips, format_table, to_json
+    from rotomem.engine_names import usable_engines
+    from rotomem.training.evaluation import EngineSettings, evaluate_clips
+    from rotomem.training.footage import HeldOutShot
+    from rotomem.training.scores import format_table, to_json
 
-    try:
-        counts = [int(text) for text in options.annotations.split(",")]
-    except ValueError:
-        raise SettingError(f"--annotations {options.annotations!r} must be whole numbers, such as 3,5,10") from None
-    weights_dir = options.settings.weights_dir
-    installed = any(weights_dir.glob("*.safetensors"))
-    engines = options.engines.split(",") if options.engines else ["copy", "warp", *["xmem"] * installed]
+    if options.synthetic < 0:
+        raise SettingError(f"--synthetic {options.synthetic}: give a number of shots, 0 or more")
+    settings = EngineSettings(options.settings.weights_dir, options.settings.device, options.weights, options.tune)
     with tqdm(unit="clip", leave=False, delay=0.5) as bar:
         report = evaluate_clips(
             options.clips,
-            engines=engines,
-            counts=counts,
-            only=options.only.split(",") if options.only else None,
+            engines=_names(options.engines) or list(reversed(usable_engines(settings.weights_dir))),
+            counts=_counts(options.counts),
+            settings=settings,
+            only=_names(options.only),
+            synthetic=[HeldOutShot(index) for index in range(options.synthetic)],
             jobs=options.jobs,
-            weights_dir=weights_dir,
-            device=options.settings.device,
+            out=options.out,
             on_progress=tell(bar),
         )
     print(format_table(report))
     if options.json is not None:
         options.json.write_text(json.dumps(to_json(report), indent=1), encoding="utf-8")
     return 0
+
+
+def _counts(text: str) -> list[int]:
+    try:
+        return list(dict.fromkeys(int(number) for number in text.split(",")))
+    except ValueError:
+        raise SettingError(f"--counts {text!r} must be whole numbers, such as 1,3,5,10") from None
+
+
+def _names(text: str | None) -> list[str] | None:
+    return [name.strip() for name in text.split(",")] if text else None

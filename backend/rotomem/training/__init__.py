@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from rotomem.training.evaluation import annotated_frames, evaluate_clips, load_clip
-from rotomem.training.metrics import binarise, boundary_f, boundary_map, region_j
-from rotomem.training.scores import ClipScore, EvaluationReport, format_table, to_json
+from rotomem.training.evaluation import EngineSettings, annotated_frames, evaluate_clips
+from rotomem.training.footage import HeldOutShot, load_clip
+from rotomem.training.metrics import binarise, boundary_f, boundary_map, region_j, temporal_stability
+from rotomem.training.scores import ClipScore, Condition, EvaluationReport, format_table, to_json
 
 __all__ = [
     "ClipScore",
+    "Condition",
+    "EngineSettings",
     "EvaluationReport",
+    "HeldOutShot",
     "annotated_frames",
     "binarise",
     "boundary_f",
@@ -17,5 +21,6 @@ __all__ = [
     "format_table",
     "load_clip",
     "region_j",
+    "temporal_stability",
     "to_json",
 ]

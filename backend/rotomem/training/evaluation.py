@@ -1,76 +1,55 @@
-"""Measuring engines on clips with ground truth.
+"""Measuring engines on footage with ground truth.
 
-Protocol: n evenly spaced frames are annotated with the truth, first and last included; J and F are the means over all
-other frames of a clip, and overall the mean over clips. The truth enters nowhere else.
+Protocol: n evenly spaced frames are annotated with the truth, first and last included (one lies in the first frame);
+J and F are the means over all other frames of a clip and over its objects, T over the pairs of neighbouring frames of
+which at least one is not annotated; overall is the mean over clips. The truth enters nowhere else. Clips and held-out
+synthetic shots are never averaged together.
 """
 
 from __future__ import annotations
 
+import inspect
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
-from rotomem.errors import PlateMissingError, PlateSizeError, PlateUnreadableError, SettingError
-from rotomem.propagation import Image, make_engine
-from rotomem.training.metrics import Mask, boundary_f, region_j
-from rotomem.training.scores import ClipScore, EvaluationReport, format_table, to_json
+from rotomem.errors import SettingError
+from rotomem.propagation import Engine, make_engine
+from rotomem.training.footage import Footage, FootageSource, HeldOutShot, find_clips
+from rotomem.training.measurement_log import MeasurementLog
+from rotomem.training.metrics import Mask, binarise, boundary_f, region_j, temporal_stability
+from rotomem.training.scores import ClipScore, Condition, EvaluationReport
 
-__all__ = [
-    "Clip",
-    "ClipScore",
-    "EvaluationReport",
-    "annotated_frames",
-    "evaluate_clips",
-    "format_table",
-    "load_clip",
-    "to_json",
-]
-
-OBJECT = "object"
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})
+MEASUREMENTS = "measurements.jsonl"
 
 
 @dataclass(frozen=True)
-class Clip:
-    """Frames and their truth, by position; satisfies ``FrameSource``.
+class EngineSettings:
+    """What engines are made with.
 
     Args:
-        frame_files: 8-bit display-encoded images.
-        masks: (T, H, W).
+        weights_dir: folder of installed weights.
+        device: for the network.
+        weights: name of installed weights or a path; empty takes the engine's own choice.
+        tune: let engines with weights tune to the shot.
     """
 
-    name: str
-    frame_files: tuple[Path, ...]
-    masks: Mask
+    weights_dir: Path
+    device: str = "auto"
+    weights: str = ""
+    tune: bool = True
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width), pixels."""
-        return self.masks.shape[1], self.masks.shape[2]
-
-    def image(self, frame: int) -> Image:
-        """Return (H, W, 3) RGB in [0, 1].
-
-        Raises:
-            PlateUnreadableError: not an image.
-            PlateSizeError: of another size than the clip's masks.
-        """
-        path = self.frame_files[frame]
-        pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if pixels is None:
-            raise PlateUnreadableError(f"clip {self.name}: {path} is not an image; restore it or leave the clip out")
-        if pixels.shape[:2] != self.size:
-            raise PlateSizeError(
-                f"clip {self.name}: {path} is {pixels.shape[1]}x{pixels.shape[0]} but its mask is "
-                f"{self.size[1]}x{self.size[0]}; they must be alike"
-            )
-        return np.asarray(pixels[..., ::-1], dtype=np.float32) / np.float32(255.0)
+    def make(self, name: str) -> Engine:
+        """Raises what ``make_engine`` raises."""
+        options: dict[str, Any] = {"tune": self.tune} if "tune" in inspect.signature(make_engine).parameters else {}
+        return make_engine(name, weights_dir=self.weights_dir, device=self.device, weights=self.weights, **options)
 
 
 def annotated_frames(count: int, total: int) -> list[int]:
@@ -81,137 +60,156 @@ def annotated_frames(count: int, total: int) -> list[int]:
     return sorted({round(position) for position in np.linspace(0, total - 1, count).tolist()})
 
 
-def load_clip(folder: Path) -> Clip:
-    """Open a folder with ``frames/`` and ``masks/``, images of the same names; a mask counts above half grey.
-
-    Raises:
-        PlateMissingError: no frames, or a frame without a mask.
-        PlateUnreadableError: a mask that is not an image.
-        PlateSizeError: masks of different sizes.
-    """
-    frame_files = _images(folder / "frames")
-    mask_files = {path.stem: path for path in _images(folder / "masks")}
-    if not frame_files:
-        raise PlateMissingError(f"clip {folder.name}: there are no images in {folder / 'frames'}; put its frames there")
-    masks: list[Mask] = []
-    for path in frame_files:
-        if path.stem not in mask_files:
-            raise PlateMissingError(f"clip {folder.name}: frame {path.name} has no mask in {folder / 'masks'}; add it")
-        mask = cv2.imread(str(mask_files[path.stem]), cv2.IMREAD_GRAYSCALE)
-        if mask is None:
-            raise PlateUnreadableError(
-                f"clip {folder.name}: {mask_files[path.stem]} is not an image; restore it or leave the clip out"
-            )
-        if masks and mask.shape != masks[0].shape:
-            raise PlateSizeError(
-                f"clip {folder.name}: mask {path.stem} has another size than the first; make them alike"
-            )
-        masks.append(np.asarray(mask > 127))
-    return Clip(folder.name, tuple(frame_files), np.stack(masks))
-
-
 def evaluate_clips(
-    clips_dir: Path,
+    clips_dir: Path | None,
     engines: Sequence[str] = ("copy", "warp"),
-    counts: Sequence[int] = (3, 5, 10),
+    counts: Sequence[int] = (1, 3, 5, 10),
     *,
-    weights_dir: Path,
+    settings: EngineSettings,
     only: Sequence[str] | None = None,
+    synthetic: Sequence[HeldOutShot] = (),
     jobs: int = 1,
-    device: str = "auto",
-    weights: str = "",
+    out: Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> EvaluationReport:
-    """Measure every engine on every clip with every number of annotations.
+    """Measure every engine on every clip and synthetic shot with every number of annotations.
 
     Args:
-        clips_dir: folder of clip folders, see :func:`load_clip`.
+        clips_dir: folder of clip folders, see ``load_clip``; None measures synthetic shots alone.
         engines: names for ``make_engine``.
         counts: numbers of annotated frames.
-        weights_dir: folder of installed weights.
         only: names of clips; None takes all.
+        synthetic: held-out shots.
         jobs: processes at once.
-        device: for the network.
-        weights: likewise.
+        out: folder that keeps each measurement as soon as it is finished; those that it holds are not made again.
         on_progress: told (done, total) measurements, before the first and after each.
 
     Raises:
-        SettingError: no such clip, a count below 1, or no clips at all.
+        SettingError: no such clip, a count below 1, or nothing to measure on.
+        OutputUnwritableError: ``out`` cannot be written.
         RotomemError: what an engine or a clip raises.
     """
-    folders = _choose_clips(clips_dir, only)
     if min(counts, default=0) < 1:
         raise SettingError(f"annotations {list(counts)}: give at least one number, each 1 or more")
     if jobs < 1:
         raise SettingError(f"jobs is {jobs}; give 1 or more")
-    for name in engines:
-        make_engine(name, weights_dir=weights_dir, device=device, weights=weights)  # a typo fails now, not after hours
-    tasks = [
-        _Measurement(folder, engine, count, weights_dir, device, weights)
-        for count, engine, folder in product(counts, engines, folders)
+    footage: list[list[FootageSource]] = [
+        [*(find_clips(clips_dir, only) if clips_dir is not None else ())],
+        [*synthetic],
     ]
-    scores: list[ClipScore] = []
+    if not any(footage):
+        raise SettingError("there is nothing to measure on; give --clips CLIPS, or --synthetic with 1 or more")
+    tasks = _plan(footage, _check_engines(engines, settings), counts, settings)
+    log = MeasurementLog(out / MEASUREMENTS) if out is not None else None
+    scores = _recall(tasks, log)
     tell = on_progress or (lambda done, total: None)
-    tell(0, len(tasks))
-    for score in _run(tasks, jobs):
-        scores.append(score)
+    tell(len(scores), len(tasks))
+    for task, score in _run([task for task in tasks if task not in scores], jobs):
+        if log is not None:
+            log.add(score, task.fingerprint)
+        scores[task] = score
         tell(len(scores), len(tasks))
-    return EvaluationReport(tuple(scores))
+    return EvaluationReport(tuple(scores[task] for task in tasks))
 
 
 @dataclass(frozen=True)
 class _Measurement:
-    folder: Path
-    engine: str
-    annotations: int
-    weights_dir: Path
-    device: str
-    weights: str
+    source: FootageSource
+    fingerprint: str
+    condition: Condition
+    settings: EngineSettings
 
 
-def _run(tasks: Sequence[_Measurement], jobs: int) -> Iterator[ClipScore]:
-    if jobs == 1:
-        yield from map(_measure, tasks)
+def _check_engines(engines: Sequence[str], settings: EngineSettings) -> dict[str, str]:
+    """Make each engine once, so that a typo fails now and not after hours; returns their weights' SHA-256."""
+    return {name: settings.make(name).weights_sha256 for name in dict.fromkeys(engines)}
+
+
+def _plan(
+    footage: Sequence[Sequence[FootageSource]],
+    engines: dict[str, str],
+    counts: Sequence[int],
+    settings: EngineSettings,
+) -> list[_Measurement]:
+    tasks = []
+    for sources in footage:
+        fingerprints = [source.fingerprint for source in sources]
+        for count, engine, (source, fingerprint) in product(counts, engines, zip(sources, fingerprints, strict=True)):
+            sha256 = engines[engine]
+            tuned = settings.tune if sha256 else None
+            condition = Condition(source.set, source.name, engine, count, sha256, tuned)
+            tasks.append(_Measurement(source, fingerprint, condition, settings))
+    return tasks
+
+
+def _recall(tasks: Sequence[_Measurement], log: MeasurementLog | None) -> dict[_Measurement, ClipScore]:
+    if log is None:
+        return {}
+    found = {task: log.find(task.condition, task.fingerprint) for task in tasks}
+    return {task: score for task, score in found.items() if score is not None}
+
+
+def _run(tasks: Sequence[_Measurement], jobs: int) -> Iterator[tuple[_Measurement, ClipScore]]:
+    if jobs == 1 or len(tasks) < 2:
+        for task in tasks:
+            yield task, _measure(task)
         return
     # Spawned, since torch and OpenCV hold threads that a fork would break.
     with multiprocessing.get_context("spawn").Pool(jobs, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-        yield from pool.imap(_measure, tasks)
+        for index, score in pool.imap_unordered(_measure_indexed, list(enumerate(tasks))):
+            yield tasks[index], score
+
+
+def _measure_indexed(numbered: tuple[int, _Measurement]) -> tuple[int, ClipScore]:
+    index, task = numbered
+    return index, _measure(task)
 
 
 def _measure(task: _Measurement) -> ClipScore:
-    clip = load_clip(task.folder)
-    engine = make_engine(task.engine, weights_dir=task.weights_dir, device=task.device, weights=task.weights)
-    count = len(clip.frame_files)
-    given = annotated_frames(task.annotations, count)
-    annotations = {frame: {OBJECT: clip.masks[frame].astype(np.float32)} for frame in given}
+    footage = task.source.open()
+    engine = task.settings.make(task.condition.engine)
+    given = annotated_frames(task.condition.annotations, len(footage.truth))
     started = time.perf_counter()
-    scores: dict[int, tuple[float, float]] = {}
-    scoring_s = 0.0
-    for result in engine.propagate(clip, annotations, [OBJECT], range(count), cancelled=lambda: False):
-        if result.frame in annotations:
-            continue
-        scoring_started = time.perf_counter()
-        truth = clip.masks[result.frame]
-        scores[result.frame] = region_j(result.mattes[0], truth), boundary_f(result.mattes[0], truth)
-        scoring_s += time.perf_counter() - scoring_started
-    # With every frame annotated nothing is left to measure: the artist's mattes are the result.
-    j, f = np.mean(list(scores.values()), axis=0) if scores else (1.0, 1.0)
-    seconds = time.perf_counter() - started - scoring_s
-    return ClipScore(clip.name, task.engine, task.annotations, len(scores), float(j), float(f), seconds)
+    mattes = _propagate(engine, footage, given)
+    seconds = time.perf_counter() - started
+    return replace(score_mattes(mattes, binarise(footage.truth), given, task.condition), seconds=seconds)
 
 
-def _choose_clips(clips_dir: Path, only: Sequence[str] | None) -> list[Path]:
-    present = sorted(path for path in clips_dir.glob("*") if (path / "frames").is_dir())
-    if not present:
-        raise SettingError(f"there are no clips in {clips_dir}; a clip is a folder with frames/ and masks/")
-    if only is None:
-        return present
-    by_name = {path.name: path for path in present}
-    for name in only:
-        if name not in by_name:
-            raise SettingError(f"there is no clip {name!r} in {clips_dir}; there are {', '.join(by_name)}")
-    return [by_name[name] for name in only]
+def _propagate(engine: Engine, footage: Footage, given: Sequence[int]) -> Mask:
+    """Return (T, K, H, W), the mattes cut at 0.5."""
+    truth = footage.truth
+    objects = [f"object {index + 1}" for index in range(truth.shape[1])]
+    annotations = {frame: dict(zip(objects, truth[frame], strict=True)) for frame in given}
+    mattes = np.zeros(truth.shape, dtype=np.bool_)
+    for result in engine.propagate(footage, annotations, objects, range(len(truth)), cancelled=lambda: False):
+        mattes[result.frame] = binarise(result.mattes)
+    return mattes
 
 
-def _images(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+def score_mattes(mattes: Mask, truth: Mask, given: Sequence[int], condition: Condition) -> ClipScore:
+    """Score a clip.
+
+    With every frame annotated nothing is left to measure: the artist's mattes are the result, and right.
+
+    Args:
+        mattes: (T, K, H, W).
+        truth: likewise.
+        given: the annotated frames.
+    """
+    frames, objects = [frame for frame in range(len(truth)) if frame not in given], range(truth.shape[1])
+    pairs = [frame for frame in range(1, len(truth)) if frame not in given or frame - 1 not in given]
+    places = list(product(frames, objects))
+    j = [region_j(mattes[place], truth[place]) for place in places]
+    f = [boundary_f(mattes[place], truth[place]) for place in places]
+    t = [
+        temporal_stability(mattes[frame - 1 : frame + 1, k], truth[frame - 1 : frame + 1, k])
+        for frame, k in product(pairs, objects)
+    ]
+    return ClipScore(
+        condition,
+        frames=len(frames),
+        j=float(np.mean(j)) if j else 1.0,
+        f=float(np.mean(f)) if f else 1.0,
+        t=float(np.mean(t)) if t else 1.0,
+        seconds=0.0,
+    )

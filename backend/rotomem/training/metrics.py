@@ -1,7 +1,8 @@
-"""How well a matte agrees with the truth: region similarity J and boundary accuracy F.
+"""How well mattes agree with the truth: region similarity J, boundary accuracy F, temporal stability T.
 
-Source: Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation", CVPR 2016,
-section 4. Both are measured on binary masks; a soft matte is cut at 0.5.
+Source of J and F: Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation", CVPR
+2016, section 4. T is of our own, see :func:`temporal_stability`. All are measured on binary masks; a soft matte is cut
+at 0.5.
 """
 
 from __future__ import annotations
@@ -62,6 +63,34 @@ def boundary_f(matte: NDArray[Any], truth: NDArray[Any], *, bound_px: int | None
     precision = np.count_nonzero(ours & _dilate(theirs, bound_px)) / count_ours
     recall = np.count_nonzero(theirs & _dilate(ours, bound_px)) / count_theirs
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def temporal_stability(mattes: NDArray[Any], truth: NDArray[Any]) -> float:
+    r"""How well the change of a matte between two neighbouring frames agrees with the change of the truth.
+
+    .. math:: T = 1 - \frac{\sum_p |(m_{1p} - m_{0p}) - (g_{1p} - g_{0p})|}{2\,|m_0 \cup m_1 \cup g_0 \cup g_1|}
+
+    The sum is over pixels; m is the matte and g the truth, cut at 0.5. In [0, 1], higher is better; 1 where all four
+    are empty. An error that stays where it is costs nothing (that is what J and F see), one that comes or goes costs
+    its area, and a pixel that moves against the truth costs double. A matte that drops out for one frame of a still
+    object scores 0.5 on the way out and 0.5 on the way back. An error that travels with a moving object does cost:
+    its pixels change where the truth's do not.
+
+    The benchmark's own T (CVPR 2016, section 4) aligns the contours of neighbouring results by dynamic time warping of
+    shape contexts and never looks at the truth. So an object that truly changes shape, or is
+    hidden in part, counts as unstable there, and a matte that copies its neighbour is perfect. Here the truth says
+    what should have changed, and copying on a moving object is told for what it is.
+
+    Args:
+        mattes: (2, H, W) in [0, 1], earlier frame first.
+        truth: likewise.
+    """
+    ours, theirs = binarise(mattes), binarise(truth)
+    union = np.count_nonzero(ours.any(axis=0) | theirs.any(axis=0))
+    if not union:
+        return 1.0
+    errors = ours.astype(np.int8) - theirs.astype(np.int8)
+    return 1.0 - float(np.abs(errors[1] - errors[0]).sum(dtype=np.int64)) / (2 * union)
 
 
 def boundary_map(mask: Mask) -> Mask:
