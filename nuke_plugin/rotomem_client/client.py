@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import getpass
 import logging
 import random
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Optional, TypeVar
+from typing import Any, Optional, TypeVar, Union
 
 import zmq
 import zmq.utils.monitor
@@ -18,28 +20,46 @@ from rotomem_client.connection import ClientConnection
 from rotomem_client.delivery import Cancelled, OnProgress, Upload, describe_file, fetch_matte
 from rotomem_client.errors import ProtocolError
 from rotomem_client.exchange import Exchange
+from rotomem_client.fields import clip_text
 from rotomem_client.jobs import Job
 from rotomem_client.messages import (
     MAX_PART_BYTES,
     PROTOCOL_MAX,
-    PROTOCOL_MIN,
     WINDOW_BYTES,
+    AnnotationContent,
     AnnotationStored,
+    AnnotationUndone,
+    GetAnnotation,
     Hello,
+    Introduce,
     JobAccepted,
     ListMattes,
+    ListSessions,
     MatteList,
     MatteReady,
+    ObjectsStored,
     OpenSession,
     Ping,
     Plate,
     Pong,
     Propagate,
+    PruneStore,
     PutAnnotation,
+    RedoAnnotation,
     RemoveAnnotation,
+    RemoveObject,
+    RemoveSession,
+    RenameObject,
     Reply,
     Request,
+    SessionList,
     SessionState,
+    SetObjects,
+    StoredSession,
+    StorePruned,
+    SuggestFrames,
+    TakeOver,
+    UndoAnnotation,
     Welcome,
 )
 from rotomem_client.shapes import Shape
@@ -51,6 +71,8 @@ _Answer = TypeVar("_Answer", bound=Reply)
 
 _MAX_QUEUED_MESSAGES = 1000
 _POLL_MS = 250
+_GOODBYE_MS = 200
+"""How long a closing client waits for its last message to leave."""
 
 
 class Client:
@@ -64,15 +86,21 @@ class Client:
         endpoint: such as ``tcp://127.0.0.1:7447``.
         name: tells the daemon's log who this is.
         timeout_s: how long a silent daemon is waited for.
+        client_id: who this is when a session is written: the same id is the same writer, also in another process.
+            Empty makes one of its own, so that two clients never write one session by accident.
+        user: how others are told who writes; empty takes the login and the machine.
     """
 
-    def __init__(self, endpoint: str, *, name: str = "rotomem", timeout_s: float = 10.0) -> None:
+    def __init__(
+        self, endpoint: str, *, name: str = "rotomem", timeout_s: float = 10.0, client_id: str = "", user: str = ""
+    ) -> None:
         self.endpoint = endpoint
         self._closed = False
         self._starting = threading.Lock()
         self._transport: Optional[_Transport] = None
         connection = ClientConnection(
-            Hello(PROTOCOL_MIN, PROTOCOL_MAX, name, VERSION),
+            Hello(PROTOCOL_MAX, PROTOCOL_MAX, name, VERSION),
+            introduction=Introduce(client_id or uuid.uuid4().hex, user or _describe_user(name)),
             clock=time.monotonic,
             random=random.random,
             ping_after_s=min(2.0, timeout_s / 5),
@@ -127,6 +155,7 @@ class Client:
         shapes: Sequence[Shape] = (),
         alpha: Optional[Path] = None,
         absent: bool = False,
+        base_revision: Optional[int] = None,
     ) -> int:
         """Store one object's matte on one frame, replacing any earlier one; return the session's revision.
 
@@ -134,18 +163,54 @@ class Client:
             shapes: roto shapes in plate pixels; or
             alpha: an image file, which is uploaded if need be; or
             absent: the object is not in this frame.
+            base_revision: refuse (``STALE_REVISION``) if somebody changed this annotation after that revision.
         """
         self._start()
         alpha_sha256 = ""
         if alpha is not None:
             alpha_sha256 = describe_file(frame, alpha).offer.sha256
             Upload(self._exchange, session_id, "alpha").send({frame: alpha})
-        request = PutAnnotation(session_id, frame, object_name, tuple(shapes), alpha_sha256, absent)
+        request = PutAnnotation(session_id, frame, object_name, tuple(shapes), alpha_sha256, absent, base_revision)
         return self._call(request, AnnotationStored).revision
 
-    def remove_annotation(self, session_id: str, frame: int, object_name: str) -> int:
+    def remove_annotation(
+        self, session_id: str, frame: int, object_name: str, *, base_revision: Optional[int] = None
+    ) -> int:
         """Forget one object's matte on one frame; return the session's revision."""
-        return self._call(RemoveAnnotation(session_id, frame, object_name), AnnotationStored).revision
+        request = RemoveAnnotation(session_id, frame, object_name, base_revision)
+        return self._call(request, AnnotationStored).revision
+
+    def undo_annotation(self, session_id: str) -> AnnotationUndone:
+        """Take back the last change of an annotation; again takes back the one before. ``now`` says what is there.
+
+        Raises:
+            RefusedError: code ``NOTHING_TO_UNDO``.
+        """
+        return self._call(UndoAnnotation(session_id), AnnotationUndone)
+
+    def redo_annotation(self, session_id: str) -> AnnotationUndone:
+        """Make the change again that was taken back last; raises like ``undo_annotation``."""
+        return self._call(RedoAnnotation(session_id), AnnotationUndone)
+
+    def get_annotation(self, session_id: str, frame: int, object_name: str) -> AnnotationContent:
+        """Return what is stored of one object on one frame; ``content`` is ``none`` if nothing is."""
+        return self._call(GetAnnotation(session_id, frame, object_name), AnnotationContent)
+
+    def set_objects(self, session_id: str, objects: Sequence[str]) -> ObjectsStored:
+        """Add, remove and order objects, at any time. One that comes back has its annotations again."""
+        return self._call(SetObjects(session_id, tuple(objects)), ObjectsStored)
+
+    def rename_object(self, session_id: str, object_name: str, new_name: str) -> ObjectsStored:
+        """Give an object another name; its annotations stay with it, its mattes are stale: they have the old layer."""
+        return self._call(RenameObject(session_id, object_name, new_name), ObjectsStored)
+
+    def remove_object(self, session_id: str, object_name: str) -> ObjectsStored:
+        """Remove one object, but not the last one."""
+        return self._call(RemoveObject(session_id, object_name), ObjectsStored)
+
+    def take_over(self, session_id: str) -> SessionState:
+        """Write a session that another client writes; that one is refused from now on."""
+        return self._call(TakeOver(session_id), SessionState)
 
     def propagate(
         self,
@@ -157,11 +222,49 @@ class Client:
         engine: str = "auto",
         device: str = "auto",
         refine_edges: bool = True,
+        focus: Optional[int] = None,
+        confidence: bool = False,
+        processing_size: int = 0,
+        tune: bool = True,
+        weights: str = "",
+        priority: int = 1,
+        remake: bool = False,
     ) -> Job:
-        """Start making mattes of ``first`` to ``last``, inclusive; ``Job.events`` tells of each."""
-        request = Propagate(session_id, first, last, handles, engine, device, refine_edges)
-        accepted = self._call(request, JobAccepted)
-        return Job(self._exchange, accepted.job_id, accepted.revision)
+        """Start making mattes of ``first`` to ``last``, inclusive; ``Job.events`` tells of each.
+
+        The settings are those of ``Propagate``. Frames whose mattes are still right are told at once and not made
+        again, unless ``remake``.
+        """
+        request = Propagate(
+            session_id,
+            first,
+            last,
+            handles=handles,
+            engine=engine,
+            device=device,
+            refine_edges=refine_edges,
+            focus=focus,
+            confidence=confidence,
+            processing_size=processing_size,
+            tune=tune,
+            weights=weights,
+            priority=priority,
+            remake=remake,
+        )
+        return self._start_job(request)
+
+    def suggest_frames(
+        self,
+        session_id: str,
+        count: int = 1,
+        scoring: str = "auto",
+        *,
+        device: str = "auto",
+        weights: str = "",
+        priority: int = 2,
+    ) -> Job:
+        """Start finding frames worth annotating next; ``Job.wait_for_suggestions`` returns them."""
+        return self._start_job(SuggestFrames(session_id, count, scoring, device, weights, priority))
 
     def resume_job(self, job_id: str, have: Sequence[int] = ()) -> Job:
         """Take up a job of an earlier client; mattes of the frames in ``have`` are not told again."""
@@ -169,15 +272,36 @@ class Client:
         self._exchange.resume_job(job_id, have)
         return Job(self._exchange, job_id, 0)
 
-    def list_mattes(self, session_id: str, revision: int) -> list[MatteReady]:
-        """Return all mattes of one revision, ascending by frame."""
+    def list_mattes(self, session_id: str, revision: int, *, older: bool = False) -> list[MatteReady]:
+        """Return all mattes of one revision, ascending by frame.
+
+        With ``older``, also the newest of each frame that has none of this revision but of an earlier one.
+        """
         mattes: list[MatteReady] = []
+        after = ListMattes(session_id, revision).after
         while True:
-            request = ListMattes(session_id, revision, mattes[-1].frame) if mattes else ListMattes(session_id, revision)
-            page = self._call(request, MatteList)
+            page = self._call(ListMattes(session_id, revision, after, older), MatteList)
             mattes += page.mattes
             if not page.more:
                 return mattes
+            after = mattes[-1].frame
+
+    def list_sessions(self) -> list[StoredSession]:
+        """Return all sessions of the daemon's store, by their ids."""
+        sessions: list[StoredSession] = []
+        while True:
+            page = self._call(ListSessions(sessions[-1].session_id if sessions else ""), SessionList)
+            sessions += page.sessions
+            if not page.more:
+                return sessions
+
+    def remove_session(self, session_id: str) -> StorePruned:
+        """Delete a session with everything that is stored of it; refused while a job of it runs."""
+        return self._call(RemoveSession(session_id), StorePruned)
+
+    def prune_store(self, keep_bytes: int = 0) -> StorePruned:
+        """Delete superseded mattes, the oldest first, until all mattes have at most ``keep_bytes``."""
+        return self._call(PruneStore(keep_bytes), StorePruned)
 
     def fetch_matte(self, ready: MatteReady, destination: Path) -> Path:
         """Bring a matte to ``destination``, where it appears whole and verified, or not at all; return the path.
@@ -197,6 +321,7 @@ class Client:
         with self._starting:
             self._closed = True
             transport, self._transport = self._transport, None
+        self._exchange.say_goodbye()
         self._exchange.close()
         if transport is not None:
             transport.stop()
@@ -206,6 +331,10 @@ class Client:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    def _start_job(self, request: Union[Propagate, SuggestFrames]) -> Job:
+        accepted = self._call(request, JobAccepted)
+        return Job(self._exchange, accepted.job_id, accepted.revision)
 
     def _call(self, request: Request, answer: type[_Answer]) -> _Answer:
         self._start()
@@ -259,12 +388,13 @@ class _Transport(threading.Thread):
         try:
             while not self._stopping.is_set():
                 self._turn()
+            self._flush()
         except Exception:
             # Nobody sees what a thread raises; whoever waits for an answer must not wait for ever.
             log.exception("the connection to %s ended by an error of its own", self._endpoint)
             self._exchange.close()
         finally:
-            self._close_socket()
+            self._close_socket(linger_ms=_GOODBYE_MS)
             self._context.term()
             self._waker.close()
             self._wakened.close()
@@ -337,9 +467,19 @@ class _Transport(threading.Thread):
         self._close_socket()
         self._exchange.lose()
 
-    def _close_socket(self) -> None:
+    def _close_socket(self, linger_ms: int = 0) -> None:
         self._unsent = None
         if self._dealer is not None:
             self._dealer.disable_monitor()
-            self._dealer.close()
+            self._dealer.close(linger=linger_ms)
             self._dealer = self._monitor = None
+
+
+def _describe_user(name: str) -> str:
+    """Return such as ``anna on ws12 (nuke)``."""
+    try:
+        login = getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        # No such account, as in a container.
+        login = "somebody"
+    return clip_text(f"{login} on {socket.gethostname()} ({name})", 128)

@@ -15,8 +15,15 @@ from typing import Any
 import msgpack
 
 from rotomem_client.errors import InvalidValueError, ProtocolError
-from rotomem_client.fields import pack_fields, unpack_fields
-from rotomem_client.messages import MAX_HEADER_BYTES, MAX_PART_BYTES, MAX_PARTS, MESSAGE_TYPES, Message
+from rotomem_client.fields import Bulk, pack_fields, unpack_fields
+from rotomem_client.messages import (
+    MAX_HEADER_BYTES,
+    MAX_PART_BYTES,
+    MAX_PARTS,
+    MESSAGE_TYPES,
+    PROTOCOL_MAX,
+    Message,
+)
 
 MAGIC = b"RM1"
 
@@ -31,13 +38,15 @@ class Envelope:
     request_id: str = ""
 
 
-def encode(message: Message, request_id: str = "") -> list[bytes]:
-    """Return the parts of one message.
+def encode(message: Message, request_id: str = "", protocol: int = PROTOCOL_MAX) -> list[bytes]:
+    """Return the parts of one message, as the given protocol has it.
 
     Raises:
-        InvalidValueError: the header would exceed 64 KiB.
+        InvalidValueError: the header would exceed 64 KiB, or that protocol has no such message.
     """
-    bulk: list[bytes] = []
+    if message.since > protocol:
+        raise InvalidValueError(f"protocol {protocol} has no message {message.type_name}: update the other side")
+    bulk = Bulk((), protocol)
     header = {"type": message.type_name, "id": request_id, **pack_fields(message, bulk)}
     packed: bytes = msgpack.packb(header, use_bin_type=True)
     if len(packed) > MAX_HEADER_BYTES:
@@ -48,8 +57,8 @@ def encode(message: Message, request_id: str = "") -> list[bytes]:
     return [MAGIC, packed, *bulk]
 
 
-def decode(parts: Sequence[bytes]) -> Envelope:
-    """Read one message.
+def decode(parts: Sequence[bytes], protocol: int = PROTOCOL_MAX) -> Envelope:
+    """Read one message of the given protocol.
 
     Raises:
         ProtocolError: the bytes are no message, or break a limit. Nothing else is ever raised.
@@ -60,7 +69,7 @@ def decode(parts: Sequence[bytes]) -> Envelope:
         raise ProtocolError("this is not a Rotomem message: it does not begin with RM1")
     if len(parts[1]) > MAX_HEADER_BYTES:
         raise ProtocolError(f"the header has {len(parts[1])} bytes; at most {MAX_HEADER_BYTES} are allowed")
-    bulk = list(parts[2:])
+    bulk = Bulk(parts[2:], protocol)
     for part in bulk:
         if len(part) > MAX_PART_BYTES:
             raise ProtocolError(f"a part has {len(part)} bytes; at most {MAX_PART_BYTES} are allowed")
@@ -69,7 +78,8 @@ def decode(parts: Sequence[bytes]) -> Envelope:
     request_id = header.pop("id", None)
     if type(request_id) is not str or not _REQUEST_ID.fullmatch(request_id):
         raise ProtocolError("the header's id must be at most 32 hex digits")
-    if type(type_name) is not str or type_name not in MESSAGE_TYPES:
+    known = type(type_name) is str and type_name in MESSAGE_TYPES
+    if not known or MESSAGE_TYPES[type_name].since > protocol:
         raise ProtocolError(f"there is no message of type {str(type_name)[:40]!r}")
     message = unpack_fields(MESSAGE_TYPES[type_name], type_name, header, bulk)
     if bulk:

@@ -21,7 +21,10 @@ from rotomem_client.messages import (
     ErrorReply,
     Event,
     Flow,
+    FramesSuggested,
     Hello,
+    Introduce,
+    JobFailed,
     Message,
     Ping,
     Pong,
@@ -45,7 +48,8 @@ class ClientConnection:
     """The client's end.
 
     Args:
-        hello: sent first on every transport.
+        hello: sent first on every transport. It must offer ``PROTOCOL_MAX`` alone.
+        introduction: sent after every welcome, ahead of all requests; None leaves this client without a name.
         clock: monotonic seconds.
         random: uniform in [0, 1), for the jitter of the backoff.
         ping_after_s: of silence.
@@ -58,6 +62,7 @@ class ClientConnection:
         *,
         clock: Callable[[], float],
         random: Callable[[], float],
+        introduction: Optional[Introduce] = None,
         ping_after_s: float = 2.0,
         dead_after_s: float = 6.0,
     ) -> None:
@@ -68,6 +73,7 @@ class ClientConnection:
         self.last_heard = clock()
         self.retry_at = self.last_heard
         self._hello = hello
+        self._introduction = introduction
         self._clock = clock
         self._random = random
         self._ping_after_s = ping_after_s
@@ -196,6 +202,8 @@ class ClientConnection:
         self.generation += 1
         self._ready = True
         self._failures = 0
+        if self._introduction is not None:
+            self._outgoing.append(encode(self._introduction))
         return envelope
 
     def tick(self) -> bool:
@@ -233,6 +241,7 @@ class ServerConnection:
         self.last_heard = clock()
         self.greeted = False
         self.overflowing = False
+        self._protocol = PROTOCOL_MAX
         self._welcome = welcome
         self._clock = clock
         self._worker_state = worker_state
@@ -245,7 +254,7 @@ class ServerConnection:
         """Take one message; return what the daemon must act on. Refusals and pongs are queued here."""
         self.last_heard = self._clock()
         try:
-            envelope = decode(parts)
+            envelope = decode(parts, self._protocol)
         except ProtocolError as error:
             self.send(ErrorReply(PROTOCOL, sentence(str(error))), peek_request_id(parts))
             return None
@@ -278,6 +287,7 @@ class ServerConnection:
             self.send(ErrorReply(VERSION, sentence(text)), envelope.request_id)
             return None
         self.greeted = True
+        self._protocol = protocol
         self._open.clear()
         self.send(replace(self._welcome, protocol=protocol), envelope.request_id)
         return envelope
@@ -285,8 +295,13 @@ class ServerConnection:
     def send(self, message: Message, request_id: str = "") -> None:
         """Queue a message; progress that the transport has not taken yet is replaced by newer progress."""
         self._open.discard(request_id)
+        if isinstance(message, FramesSuggested) and self._protocol < message.since:
+            # Asked for by another, newer client; this one has only taken the job up.
+            message = JobFailed(
+                message.job_id, VERSION, "suggested frames can be told to a newer client only: update it"
+            )
         try:
-            parts = encode(message, request_id)
+            parts = encode(message, request_id, self._protocol)
         except InvalidValueError as error:
             parts = encode(ErrorReply("TOO_LARGE", sentence(str(error))), request_id)
         if isinstance(message, Progress) and self._queue:

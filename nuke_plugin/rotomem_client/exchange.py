@@ -21,6 +21,7 @@ from rotomem_client.messages import (
     Credit,
     ErrorReply,
     Flow,
+    Goodbye,
     JobAccepted,
     JobEvent,
     JobFailed,
@@ -243,6 +244,12 @@ class Exchange:
                 if left is not None and left <= 0:
                     return None
                 self._wait(started, patience=None, at_most_s=left)
+
+    def say_goodbye(self) -> None:
+        """Tell the daemon, if it listens just now, that this client writes no session any more."""
+        with self.condition:
+            if self.connection.ready:
+                self.connection.send_flow(Goodbye())
 
     def close(self) -> None:
         with self.condition:

@@ -4,7 +4,8 @@ A field declares its kind in its dataclass metadata::
 
     frame: int = field(metadata=kind(Integer(-10, 10)))
 
-Whatever passes ``check`` can be packed, and whatever unpacks has passed ``check``.
+Whatever passes ``check`` can be packed, and whatever unpacks has passed ``check``. A field with ``since=2`` travels
+only where both sides speak protocol 2; to and from an older client it is left out, and has its default.
 """
 
 from __future__ import annotations
@@ -20,7 +21,16 @@ from rotomem_client.errors import ClientError, InvalidValueError, ProtocolError
 from rotomem_client.shapes import MAX_POINTS, ControlPoint, Shape
 
 _KIND = "rotomem.kind"
+_SINCE = "rotomem.since"
 _POINT = struct.Struct("<12d")
+
+
+class Bulk(list[bytes]):
+    """The parts behind the header, as bytes, of a message in one protocol version."""
+
+    def __init__(self, parts: Sequence[bytes], protocol: int) -> None:
+        super().__init__(parts)
+        self.protocol = protocol
 
 
 class Kind:
@@ -30,18 +40,18 @@ class Kind:
         """Return the value in its normal form, or raise ``InvalidValueError``."""
         raise NotImplementedError
 
-    def pack(self, value: Any, parts: list[bytes]) -> Any:
+    def pack(self, value: Any, parts: Bulk) -> Any:
         """Return msgpack's form of a checked value; bulk bytes are appended to ``parts`` instead."""
         return value
 
-    def unpack(self, label: str, plain: Any, parts: list[bytes]) -> Any:
+    def unpack(self, label: str, plain: Any, parts: Bulk) -> Any:
         """Undo ``pack``, taking bulk bytes from the front of ``parts``; the result is not checked yet."""
         return plain
 
 
-def kind(value: Kind) -> dict[str, Kind]:
-    """Return the dataclass metadata that declares a field's kind."""
-    return {_KIND: value}
+def kind(value: Kind, *, since: int = 1) -> dict[str, Any]:
+    """Return the dataclass metadata that declares a field's kind, and the first protocol that has the field."""
+    return {_KIND: value, _SINCE: since}
 
 
 def kind_of(field: dataclasses.Field[Any]) -> Kind:
@@ -121,7 +131,7 @@ class Number(Kind):
             raise InvalidValueError(f"{label} is {value}; it must be in [{self.low}, {self.high}]")
         return float(value)
 
-    def unpack(self, label: str, plain: Any, parts: list[bytes]) -> Any:
+    def unpack(self, label: str, plain: Any, parts: Bulk) -> Any:
         if type(plain) is not float:
             raise ProtocolError(f"{label} is {_shorten(plain)}; it must be a float64")
         return plain
@@ -134,6 +144,22 @@ class Flag(Kind):
         if type(value) is not bool:
             raise InvalidValueError(f"{label} is {_shorten(value)}; it must be true or false")
         return value
+
+
+class OptionalOf(Kind):
+    """A value of another kind, or None; nil on the wire."""
+
+    def __init__(self, item: Kind) -> None:
+        self.item = item
+
+    def check(self, label: str, value: Any) -> Any:
+        return None if value is None else self.item.check(label, value)
+
+    def pack(self, value: Any, parts: Bulk) -> Any:
+        return None if value is None else self.item.pack(value, parts)
+
+    def unpack(self, label: str, plain: Any, parts: Bulk) -> Any:
+        return None if plain is None else self.item.unpack(label, plain, parts)
 
 
 class ListOf(Kind):
@@ -150,10 +176,10 @@ class ListOf(Kind):
             raise InvalidValueError(f"{label} has {len(value)} entries; at most {self.limit} are allowed")
         return tuple(self.item.check(label, entry) for entry in value)
 
-    def pack(self, value: Any, parts: list[bytes]) -> Any:
+    def pack(self, value: Any, parts: Bulk) -> Any:
         return [self.item.pack(entry, parts) for entry in value]
 
-    def unpack(self, label: str, plain: Any, parts: list[bytes]) -> Any:
+    def unpack(self, label: str, plain: Any, parts: Bulk) -> Any:
         if type(plain) is not list or len(plain) > self.limit:
             raise ProtocolError(f"{label} must be a list of at most {self.limit} entries")
         return tuple(self.item.unpack(label, entry, parts) for entry in plain)
@@ -170,10 +196,10 @@ class RecordOf(Kind):
             raise InvalidValueError(f"{label} is {_shorten(value)}; it must be a {self.record.__name__}")
         return value
 
-    def pack(self, value: Any, parts: list[bytes]) -> Any:
+    def pack(self, value: Any, parts: Bulk) -> Any:
         return pack_fields(value, parts)
 
-    def unpack(self, label: str, plain: Any, parts: list[bytes]) -> Any:
+    def unpack(self, label: str, plain: Any, parts: Bulk) -> Any:
         return unpack_fields(self.record, label, plain, parts)
 
 
@@ -191,7 +217,7 @@ class Frames(Kind):
             raise InvalidValueError(f"{label} has {len(value)} frames; at most {self.limit} are allowed")
         return tuple(sorted({self.item.check(label, frame) for frame in value}))
 
-    def pack(self, value: Any, parts: list[bytes]) -> Any:
+    def pack(self, value: Any, parts: Bulk) -> Any:
         ends: list[int] = []
         for frame in value:
             if ends and ends[-1] == frame - 1:
@@ -200,7 +226,7 @@ class Frames(Kind):
                 ends += [frame, frame]
         return ends
 
-    def unpack(self, label: str, plain: Any, parts: list[bytes]) -> Any:
+    def unpack(self, label: str, plain: Any, parts: Bulk) -> Any:
         if type(plain) is not list or len(plain) % 2 or any(type(end) is not int for end in plain):
             raise ProtocolError(f"{label} must be first and last frames in pairs")
         frames: list[int] = []
@@ -226,11 +252,11 @@ class Payload(Kind):
             raise InvalidValueError(f"{label} has {len(value)} bytes; it must have 1 to {self.limit}")
         return value
 
-    def pack(self, value: Any, parts: list[bytes]) -> Any:
+    def pack(self, value: Any, parts: Bulk) -> Any:
         parts.append(value)
         return len(value)
 
-    def unpack(self, label: str, plain: Any, parts: list[bytes]) -> Any:
+    def unpack(self, label: str, plain: Any, parts: Bulk) -> Any:
         return _take_part(label, plain, parts)
 
 
@@ -257,12 +283,12 @@ class Shapes(Kind):
             _ShapeHead.of(shape)
         return tuple(value)
 
-    def pack(self, value: Any, parts: list[bytes]) -> Any:
+    def pack(self, value: Any, parts: Bulk) -> Any:
         if value:
             parts.append(b"".join(_pack_point(point) for shape in value for point in shape.points))
         return [pack_fields(_ShapeHead.of(shape), parts) for shape in value]
 
-    def unpack(self, label: str, plain: Any, parts: list[bytes]) -> Any:
+    def unpack(self, label: str, plain: Any, parts: Bulk) -> Any:
         if type(plain) is not list:
             raise ProtocolError(f"{label} must be a list of shapes")
         if not plain:
@@ -304,18 +330,20 @@ class _ShapeHead(Record):
         )
 
 
-def pack_fields(record: Any, parts: list[bytes]) -> dict[str, Any]:
+def pack_fields(record: Any, parts: Bulk) -> dict[str, Any]:
     """Return a record's fields as a map, in their order of declaration; bulk bytes go to ``parts``."""
-    return {field.name: kind_of(field).pack(getattr(record, field.name), parts) for field in dataclasses.fields(record)}
+    return {
+        field.name: kind_of(field).pack(getattr(record, field.name), parts) for field in _fields(record, parts.protocol)
+    }
 
 
-def unpack_fields(record: Callable[..., Any], label: str, plain: Any, parts: list[bytes]) -> Any:
+def unpack_fields(record: Callable[..., Any], label: str, plain: Any, parts: Bulk) -> Any:
     """Make a record of a map that holds exactly its fields.
 
     Raises:
         ProtocolError: a field is missing, unknown or not what it must be.
     """
-    fields = dataclasses.fields(record)  # type: ignore[arg-type]
+    fields = _fields(record, parts.protocol)
     names = {field.name for field in fields}
     if type(plain) is not dict:
         raise ProtocolError(f"{label} must be a map")
@@ -329,12 +357,17 @@ def unpack_fields(record: Callable[..., Any], label: str, plain: Any, parts: lis
         raise ProtocolError(str(error)) from None
 
 
+def _fields(record: Any, protocol: int) -> list[dataclasses.Field[Any]]:
+    """Return the fields that a record has in one protocol, in their order of declaration."""
+    return [field for field in dataclasses.fields(record) if field.metadata[_SINCE] <= protocol]
+
+
 def clip_text(text: str, limit: int) -> str:
     """Return ``text`` cut to ``limit`` bytes of UTF-8 at a whole character, unpaired surrogates replaced."""
     return text.encode("utf-8", "replace")[:limit].decode("utf-8", "ignore")
 
 
-def _take_part(label: str, size: Any, parts: list[bytes]) -> bytes:
+def _take_part(label: str, size: Any, parts: Bulk) -> bytes:
     part: Optional[bytes] = parts.pop(0) if parts else None
     if part is None or type(size) is not int or len(part) != size:
         raise ProtocolError("{} announces {} bytes, its part has {}".format(label, _shorten(size), len(part or b"")))

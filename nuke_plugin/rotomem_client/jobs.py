@@ -1,4 +1,4 @@
-"""One propagation, as the caller follows it."""
+"""One job, as the caller follows it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,20 @@ from typing import Optional
 
 from rotomem_client.errors import JobFailedError
 from rotomem_client.exchange import Exchange
-from rotomem_client.messages import FINAL_EVENTS, Cancel, JobCancelled, JobEvent, JobFailed, JobFinished
+from rotomem_client.messages import (
+    FINAL_EVENTS,
+    Cancel,
+    FramesSuggested,
+    JobCancelled,
+    JobEvent,
+    JobFailed,
+    JobFinished,
+    SuggestedFrame,
+)
 
 
 class Job:
-    """A propagation that the daemon has accepted. Made by ``Client.propagate`` and ``Client.resume_job``.
+    """A job that the daemon has accepted, made by ``Client.propagate``, ``suggest_frames`` and ``resume_job``.
 
     Args:
         job_id: 32 hex digits; good for ``Client.resume_job``, also in another process.
@@ -30,7 +39,8 @@ class Job:
         return self._final is not None
 
     def events(self, timeout_s: Optional[float] = None) -> Iterator[JobEvent]:
-        """Yield events until a final one (``JobFinished``, ``JobFailed``, ``JobCancelled``), across reconnects.
+        """Yield events until a final one (``JobFinished``, ``FramesSuggested``, ``JobFailed``,
+        ``JobCancelled``), across reconnects.
 
         With ``timeout_s`` the iteration also ends when no event came for so long; call again to go on, for as long
         as ``done`` is false.
@@ -53,16 +63,27 @@ class Job:
         self._exchange.call(Cancel(self.id))
 
     def wait(self) -> JobFinished:
-        """Read the remaining events and return the final one; also after ``events`` has yielded it.
+        """Read a propagation's remaining events and return the final one; also after ``events`` has yielded it.
 
         Raises:
             JobFailedError: with the daemon's code and sentence; code ``CANCELLED`` if it was cancelled.
         """
+        final = self._wait_for_end()
+        assert isinstance(final, JobFinished)
+        return final
+
+    def wait_for_suggestions(self) -> tuple[SuggestedFrame, ...]:
+        """Return what a job of ``Client.suggest_frames`` has found, the best frame first; raises like ``wait``."""
+        final = self._wait_for_end()
+        assert isinstance(final, FramesSuggested)
+        return final.suggestions
+
+    def _wait_for_end(self) -> JobEvent:
         for _ in self.events():
             pass
         if isinstance(self._final, JobFailed):
             raise JobFailedError(self._final.code, self._final.message)
         if isinstance(self._final, JobCancelled):
             raise JobFailedError("CANCELLED", f"cancelled after {self._final.done} frames; their mattes are kept")
-        assert isinstance(self._final, JobFinished)
+        assert self._final is not None
         return self._final

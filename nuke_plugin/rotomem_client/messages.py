@@ -8,7 +8,7 @@ A client sends ``Request``s; the daemon sends ``Reply``s, each to the request wi
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Union
+from typing import ClassVar, Optional, Union
 
 from rotomem_client.errors import InvalidValueError
 from rotomem_client.fields import (
@@ -18,6 +18,7 @@ from rotomem_client.fields import (
     Integer,
     ListOf,
     Number,
+    OptionalOf,
     Payload,
     Record,
     RecordOf,
@@ -28,8 +29,9 @@ from rotomem_client.fields import (
 )
 from rotomem_client.shapes import Shape
 
+PROTOCOL_MAX = 2
 PROTOCOL_MIN = 1
-PROTOCOL_MAX = 1
+"""The oldest that a daemon still understands; a client speaks ``PROTOCOL_MAX`` alone."""
 
 MAX_HEADER_BYTES = 64 * 1024
 MAX_PART_BYTES = 4 * 1024 * 1024
@@ -39,6 +41,7 @@ WINDOW_BYTES = 8 * CHUNK_BYTES
 MAX_FILE_BYTES = 4 * 1024**3
 MAX_OFFERED_FRAMES = 256
 MAX_LISTED_MATTES = 32
+MAX_LISTED_SESSIONS = 256
 MAX_PENDING_REQUESTS = 64
 SENTENCE_BYTES = 1500
 
@@ -61,6 +64,13 @@ _SENTENCE = Text(SENTENCE_BYTES)
 _CODE = Text(32, pattern="[A-Z][A-Z0-9_]*", rule="an error code in capitals")
 _SUFFIX = Text(8, pattern=r"\.[a-z0-9]{1,7}", rule="a file suffix such as .exr")
 _FEATURES = ListOf(Text(32), 32)
+_OBJECTS = ListOf(_OBJECT, 64)
+_WEIGHTS = Text(64, pattern="([A-Za-z0-9][A-Za-z0-9._-]*)?", rule="the name of installed weights, or empty")
+_SCORING = Text(32, pattern="[a-z][a-z0-9_]*", rule="a scoring's name, such as auto")
+_CLIENT_ID = Text(64, pattern="[A-Za-z0-9][A-Za-z0-9._-]*", rule="letters, digits, '.', '_' and '-'")
+_ANNOTATION_KIND = Choice("shapes", "alpha", "absent", "none")
+_BYTES = Integer(0, 2**62)
+_TIME = Number(0.0, 1e11)
 
 
 @dataclass(frozen=True)
@@ -120,6 +130,33 @@ class AnnotatedFrames(Record):
 
 
 @dataclass(frozen=True)
+class MattesOfRevision(Record):
+    """The frames whose newest matte was made with the annotations of one revision."""
+
+    revision: int = field(metadata=kind(_REVISION))
+    frames: tuple[int, ...] = field(metadata=kind(_FRAMES))
+
+
+@dataclass(frozen=True)
+class SuggestedFrame(Record):
+    """A frame worth annotating next: higher ``score`` first; ``reason`` is for the artist."""
+
+    frame: int = field(metadata=kind(_FRAME))
+    score: float = field(metadata=kind(Number(-1e9, 1e9)))
+    reason: str = field(metadata=kind(_SENTENCE))
+
+
+@dataclass(frozen=True)
+class StoredSession(Record):
+    """One session of the store: ``size`` of its mattes on disk, ``used_at`` in seconds since 1970."""
+
+    session_id: str = field(metadata=kind(_SESSION_ID))
+    revision: int = field(metadata=kind(_REVISION))
+    size: int = field(metadata=kind(_BYTES))
+    used_at: float = field(metadata=kind(_TIME))
+
+
+@dataclass(frozen=True)
 class FrameOffer(Record):
     """One file that the client could send. ``suffix`` tells the image format, such as ``.exr``."""
 
@@ -138,9 +175,13 @@ class WantedFile(Record):
 
 
 class Message(Record):
-    """Base of everything that travels as a message; ``type_name`` is its name on the wire."""
+    """Base of everything that travels as a message.
+
+    ``type_name`` is its name on the wire, ``since`` the first protocol that has it.
+    """
 
     type_name: ClassVar[str]
+    since: ClassVar[int] = 1
 
 
 class Request(Message):
@@ -195,16 +236,11 @@ class OpenSession(Request):
     type_name: ClassVar[str] = "open_session"
     session_id: str = field(metadata=kind(_SESSION_ID))
     plate: Plate = field(metadata=kind(RecordOf(Plate)))
-    objects: tuple[str, ...] = field(metadata=kind(ListOf(_OBJECT, 64)))
+    objects: tuple[str, ...] = field(metadata=kind(_OBJECTS))
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.objects or len(set(self.objects)) != len(self.objects):
-            raise InvalidValueError(
-                "session {!r} needs at least one object, each named once; it has {}".format(
-                    self.session_id, ", ".join(self.objects) or "none"
-                )
-            )
+        _require_objects(self.session_id, self.objects)
 
 
 @dataclass(frozen=True)
@@ -219,7 +255,10 @@ class OfferFrames(Request):
 
 @dataclass(frozen=True)
 class PutAnnotation(Request):
-    """One object's matte on one frame: shapes, or the alpha of a stored file, or "it is not there"."""
+    """One object's matte on one frame: shapes, or the alpha of a stored file, or "it is not there".
+
+    With ``base_revision`` it is refused if this frame's annotation of this object has changed since that revision.
+    """
 
     type_name: ClassVar[str] = "put_annotation"
     session_id: str = field(metadata=kind(_SESSION_ID))
@@ -228,6 +267,7 @@ class PutAnnotation(Request):
     shapes: tuple[Shape, ...] = field(default=(), metadata=kind(Shapes(MAX_PART_BYTES)))
     alpha_sha256: str = field(default="", metadata=kind(_SHA256_OR_NONE))
     absent: bool = field(default=False, metadata=kind(Flag()))
+    base_revision: Optional[int] = field(default=None, metadata=kind(OptionalOf(_REVISION), since=2))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -240,17 +280,101 @@ class PutAnnotation(Request):
 
 @dataclass(frozen=True)
 class RemoveAnnotation(Request):
-    """Forget one object's annotation on one frame; nothing happens if there is none."""
+    """Forget one object's annotation on one frame; nothing happens if there is none. ``base_revision`` as above."""
 
     type_name: ClassVar[str] = "remove_annotation"
+    session_id: str = field(metadata=kind(_SESSION_ID))
+    frame: int = field(metadata=kind(_FRAME))
+    object_name: str = field(metadata=kind(_OBJECT))
+    base_revision: Optional[int] = field(default=None, metadata=kind(OptionalOf(_REVISION), since=2))
+
+
+@dataclass(frozen=True)
+class UndoAnnotation(Request):
+    """Take back the last change of an annotation that is not taken back yet; a new revision, so nothing is lost."""
+
+    type_name: ClassVar[str] = "undo_annotation"
+    since: ClassVar[int] = 2
+    session_id: str = field(metadata=kind(_SESSION_ID))
+
+
+@dataclass(frozen=True)
+class RedoAnnotation(Request):
+    """Make the change again that was taken back last, unless something else was changed since."""
+
+    type_name: ClassVar[str] = "redo_annotation"
+    since: ClassVar[int] = 2
+    session_id: str = field(metadata=kind(_SESSION_ID))
+
+
+@dataclass(frozen=True)
+class GetAnnotation(Request):
+    """What is annotated of one object on one frame."""
+
+    type_name: ClassVar[str] = "get_annotation"
+    since: ClassVar[int] = 2
     session_id: str = field(metadata=kind(_SESSION_ID))
     frame: int = field(metadata=kind(_FRAME))
     object_name: str = field(metadata=kind(_OBJECT))
 
 
 @dataclass(frozen=True)
+class SetObjects(Request):
+    """The session's objects become these, in this order: new ones are added, those not named are removed."""
+
+    type_name: ClassVar[str] = "set_objects"
+    since: ClassVar[int] = 2
+    session_id: str = field(metadata=kind(_SESSION_ID))
+    objects: tuple[str, ...] = field(metadata=kind(_OBJECTS))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_objects(self.session_id, self.objects)
+
+
+@dataclass(frozen=True)
+class RenameObject(Request):
+    """An object gets another name; its annotations, and their history, stay with it."""
+
+    type_name: ClassVar[str] = "rename_object"
+    since: ClassVar[int] = 2
+    session_id: str = field(metadata=kind(_SESSION_ID))
+    object_name: str = field(metadata=kind(_OBJECT))
+    new_name: str = field(metadata=kind(_OBJECT))
+
+
+@dataclass(frozen=True)
+class RemoveObject(Request):
+    """One object goes, not the last one. Added again under its name, it has its annotations again."""
+
+    type_name: ClassVar[str] = "remove_object"
+    since: ClassVar[int] = 2
+    session_id: str = field(metadata=kind(_SESSION_ID))
+    object_name: str = field(metadata=kind(_OBJECT))
+
+
+@dataclass(frozen=True)
+class TakeOver(Request):
+    """This client writes the session from now on; whoever wrote it before is refused."""
+
+    type_name: ClassVar[str] = "take_over"
+    since: ClassVar[int] = 2
+    session_id: str = field(metadata=kind(_SESSION_ID))
+
+
+@dataclass(frozen=True)
 class Propagate(Request):
-    """Make mattes for ``first`` to ``last`` and ``handles`` more on both sides, as far as the plate reaches."""
+    """Make mattes for ``first`` to ``last`` and ``handles`` more on both sides, as far as the plate reaches.
+
+    Args:
+        focus: the frame under the artist's eye, made first.
+        confidence: write the confidence layer too.
+        processing_size: shorter side in pixels at which the engine works; 0 is the engine's own.
+        tune: let the engine adapt to the shot, if it can.
+        weights: name of installed weights; empty takes the engine's default.
+        priority: 0 low, 1 normal, 2 high: of the jobs that wait, a higher one starts first.
+        remake: make also those frames whose mattes are right as they are.
+    """
 
     type_name: ClassVar[str] = "propagate"
     session_id: str = field(metadata=kind(_SESSION_ID))
@@ -260,10 +384,31 @@ class Propagate(Request):
     engine: str = field(default="auto", metadata=kind(_ENGINE))
     device: str = field(default="auto", metadata=kind(_DEVICE))
     refine_edges: bool = field(default=True, metadata=kind(Flag()))
+    focus: Optional[int] = field(default=None, metadata=kind(OptionalOf(_FRAME), since=2))
+    confidence: bool = field(default=False, metadata=kind(Flag(), since=2))
+    processing_size: int = field(default=0, metadata=kind(Integer(0, 8192), since=2))
+    tune: bool = field(default=True, metadata=kind(Flag(), since=2))
+    weights: str = field(default="", metadata=kind(_WEIGHTS, since=2))
+    priority: int = field(default=1, metadata=kind(Integer(0, 2), since=2))
+    remake: bool = field(default=False, metadata=kind(Flag(), since=2))
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _require_range("Propagate", self.first, self.last)
+
+
+@dataclass(frozen=True)
+class SuggestFrames(Request):
+    """Find ``count`` frames worth annotating next; a job, which ends in ``FramesSuggested``."""
+
+    type_name: ClassVar[str] = "suggest_frames"
+    since: ClassVar[int] = 2
+    session_id: str = field(metadata=kind(_SESSION_ID))
+    count: int = field(default=1, metadata=kind(Integer(1, 100)))
+    scoring: str = field(default="auto", metadata=kind(_SCORING))
+    device: str = field(default="auto", metadata=kind(_DEVICE))
+    weights: str = field(default="", metadata=kind(_WEIGHTS))
+    priority: int = field(default=2, metadata=kind(Integer(0, 2)))
 
 
 @dataclass(frozen=True)
@@ -285,12 +430,16 @@ class ResumeJob(Request):
 
 @dataclass(frozen=True)
 class ListMattes(Request):
-    """The mattes of one revision, by pages, in the order of frames after ``after``."""
+    """The mattes of one revision, by pages, in the order of frames after ``after``.
+
+    With ``older`` also those of frames that have none of this revision but of an earlier one: the newest of each.
+    """
 
     type_name: ClassVar[str] = "list_mattes"
     session_id: str = field(metadata=kind(_SESSION_ID))
     revision: int = field(metadata=kind(_REVISION))
     after: int = field(default=-10_000_000, metadata=kind(_FRAME))
+    older: bool = field(default=False, metadata=kind(Flag(), since=2))
 
 
 @dataclass(frozen=True)
@@ -303,6 +452,33 @@ class FetchMatte(Request):
     frame: int = field(metadata=kind(_FRAME))
     sha256: str = field(metadata=kind(_SHA256))
     offset: int = field(default=0, metadata=kind(_OFFSET))
+
+
+@dataclass(frozen=True)
+class ListSessions(Request):
+    """The sessions of the store, by pages, in the order of their ids after ``after``."""
+
+    type_name: ClassVar[str] = "list_sessions"
+    since: ClassVar[int] = 2
+    after: str = field(default="", metadata=kind(_SHORT))
+
+
+@dataclass(frozen=True)
+class RemoveSession(Request):
+    """Forget a session with its annotations, mattes and frames, for good."""
+
+    type_name: ClassVar[str] = "remove_session"
+    since: ClassVar[int] = 2
+    session_id: str = field(metadata=kind(_SESSION_ID))
+
+
+@dataclass(frozen=True)
+class PruneStore(Request):
+    """Delete superseded mattes, the oldest first, until all mattes have at most ``keep_bytes``."""
+
+    type_name: ClassVar[str] = "prune_store"
+    since: ClassVar[int] = 2
+    keep_bytes: int = field(default=0, metadata=kind(_BYTES))
 
 
 # --- flow -------------------------------------------------------------------------------------------------------------
@@ -324,6 +500,24 @@ class Credit(Flow):
 
     type_name: ClassVar[str] = "credit"
     granted: int = field(metadata=kind(Integer(1, 2**31 - 1)))
+
+
+@dataclass(frozen=True)
+class Introduce(Flow):
+    """From the client, once per connection: who writes. The same ``client_id`` is the same writer."""
+
+    type_name: ClassVar[str] = "introduce"
+    since: ClassVar[int] = 2
+    client_id: str = field(metadata=kind(_CLIENT_ID))
+    user: str = field(metadata=kind(_SHORT))
+
+
+@dataclass(frozen=True)
+class Goodbye(Flow):
+    """From the client: it closes, and writes no session any more."""
+
+    type_name: ClassVar[str] = "goodbye"
+    since: ClassVar[int] = 2
 
 
 # --- replies ----------------------------------------------------------------------------------------------------------
@@ -373,18 +567,36 @@ class SessionState(Reply):
         mattes: frames of which there is a matte of that revision.
         matte_pattern: where those mattes lie on the daemon's machine, such as ``/store/…/matte.%04d.exr``; empty
             if there are none, or if several jobs made them: then ``ListMattes`` tells each one's path.
+        shown: each frame's newest matte of whatever revision, by the revision that it was made with, newest first.
+        stale: those of these frames whose matte may differ if it were made now.
+        stale_reason: why, for the artist; empty if none is stale.
+        writer: who may change the session just now, for the artist; empty if nobody does.
+        writer_since: seconds since 1970; 0 if nobody writes.
+        writing: that is this client.
+        can_undo: there is a change of an annotation to take back.
+        can_redo: likewise, to make again.
     """
 
     type_name: ClassVar[str] = "session_state"
     session_id: str = field(metadata=kind(_SESSION_ID))
     revision: int = field(metadata=kind(_REVISION))
-    objects: tuple[str, ...] = field(metadata=kind(ListOf(_OBJECT, 64)))
+    objects: tuple[str, ...] = field(metadata=kind(_OBJECTS))
     annotations: tuple[AnnotatedFrames, ...] = field(metadata=kind(ListOf(RecordOf(AnnotatedFrames), 1024)))
     plate_visible: bool = field(metadata=kind(Flag()))
     plate_frames: tuple[int, ...] = field(metadata=kind(_FRAMES))
     matte_revision: int = field(metadata=kind(_REVISION))
     mattes: tuple[int, ...] = field(metadata=kind(_FRAMES))
     matte_pattern: str = field(metadata=kind(_PATH))
+    shown: tuple[MattesOfRevision, ...] = field(
+        default=(), metadata=kind(ListOf(RecordOf(MattesOfRevision), 1024), since=2)
+    )
+    stale: tuple[int, ...] = field(default=(), metadata=kind(_FRAMES, since=2))
+    stale_reason: str = field(default="", metadata=kind(_SENTENCE, since=2))
+    writer: str = field(default="", metadata=kind(_SENTENCE, since=2))
+    writer_since: float = field(default=0.0, metadata=kind(_TIME, since=2))
+    writing: bool = field(default=False, metadata=kind(Flag(), since=2))
+    can_undo: bool = field(default=False, metadata=kind(Flag(), since=2))
+    can_redo: bool = field(default=False, metadata=kind(Flag(), since=2))
 
 
 @dataclass(frozen=True)
@@ -412,6 +624,65 @@ class AnnotationStored(Reply):
     type_name: ClassVar[str] = "annotation_stored"
     session_id: str = field(metadata=kind(_SESSION_ID))
     revision: int = field(metadata=kind(_REVISION))
+
+
+@dataclass(frozen=True)
+class AnnotationUndone(Reply):
+    """What ``UndoAnnotation`` or ``RedoAnnotation`` has changed: ``now`` is what that frame and object have now."""
+
+    type_name: ClassVar[str] = "annotation_undone"
+    since: ClassVar[int] = 2
+    session_id: str = field(metadata=kind(_SESSION_ID))
+    revision: int = field(metadata=kind(_REVISION))
+    frame: int = field(metadata=kind(_FRAME))
+    object_name: str = field(metadata=kind(_OBJECT))
+    now: str = field(metadata=kind(_ANNOTATION_KIND))
+
+
+@dataclass(frozen=True)
+class AnnotationContent(Reply):
+    """What is annotated of one object on one frame, as it was put; ``content`` says which, ``none`` if nothing is."""
+
+    type_name: ClassVar[str] = "annotation_content"
+    since: ClassVar[int] = 2
+    session_id: str = field(metadata=kind(_SESSION_ID))
+    revision: int = field(metadata=kind(_REVISION))
+    frame: int = field(metadata=kind(_FRAME))
+    object_name: str = field(metadata=kind(_OBJECT))
+    content: str = field(metadata=kind(_ANNOTATION_KIND))
+    shapes: tuple[Shape, ...] = field(default=(), metadata=kind(Shapes(MAX_PART_BYTES)))
+    alpha_sha256: str = field(default="", metadata=kind(_SHA256_OR_NONE))
+
+
+@dataclass(frozen=True)
+class ObjectsStored(Reply):
+    """The session's objects now, and its revision; both are on disk."""
+
+    type_name: ClassVar[str] = "objects_stored"
+    since: ClassVar[int] = 2
+    session_id: str = field(metadata=kind(_SESSION_ID))
+    revision: int = field(metadata=kind(_REVISION))
+    objects: tuple[str, ...] = field(metadata=kind(_OBJECTS))
+
+
+@dataclass(frozen=True)
+class SessionList(Reply):
+    """One page of the store's sessions; ``more`` says that a next page exists."""
+
+    type_name: ClassVar[str] = "session_list"
+    since: ClassVar[int] = 2
+    sessions: tuple[StoredSession, ...] = field(metadata=kind(ListOf(RecordOf(StoredSession), MAX_LISTED_SESSIONS)))
+    more: bool = field(metadata=kind(Flag()))
+
+
+@dataclass(frozen=True)
+class StorePruned(Reply):
+    """So many files were deleted (``RemoveSession`` and ``PruneStore``), and so many bytes are free again."""
+
+    type_name: ClassVar[str] = "store_pruned"
+    since: ClassVar[int] = 2
+    files: int = field(metadata=kind(_COUNT))
+    size: int = field(metadata=kind(_BYTES))
 
 
 @dataclass(frozen=True)
@@ -466,7 +737,13 @@ class Progress(Event):
 
 @dataclass(frozen=True)
 class MatteReady(Event):
-    """One matte is complete on the daemon's disk at ``path``; ``FetchMatte`` brings it here."""
+    """One matte is complete on the daemon's disk at ``path``; ``FetchMatte`` brings it here.
+
+    Args:
+        revision: which it is a matte of.
+        made_revision: which it was made with; lower if later changes cannot have altered it.
+        stale: the session has changed since so that this matte may be another one now.
+    """
 
     type_name: ClassVar[str] = "matte_ready"
     job_id: str = field(metadata=kind(_JOB_ID))
@@ -478,6 +755,8 @@ class MatteReady(Event):
     path: str = field(metadata=kind(_PATH))
     annotated: bool = field(metadata=kind(Flag()))
     engine: str = field(metadata=kind(_ENGINE))
+    made_revision: int = field(default=0, metadata=kind(_REVISION, since=2))
+    stale: bool = field(default=False, metadata=kind(Flag(), since=2))
 
 
 @dataclass(frozen=True)
@@ -491,6 +770,16 @@ class JobFinished(Event):
     weights_sha256: str = field(metadata=kind(_SHA256_OR_NONE))
     seconds: float = field(metadata=kind(Number(0.0, 1e9)))
     warnings: tuple[str, ...] = field(default=(), metadata=kind(ListOf(_SENTENCE, 16)))
+
+
+@dataclass(frozen=True)
+class FramesSuggested(Event):
+    """The end of a ``SuggestFrames`` job: the frames worth annotating next, the best first."""
+
+    type_name: ClassVar[str] = "frames_suggested"
+    since: ClassVar[int] = 2
+    job_id: str = field(metadata=kind(_JOB_ID))
+    suggestions: tuple[SuggestedFrame, ...] = field(metadata=kind(ListOf(RecordOf(SuggestedFrame), 100)))
 
 
 @dataclass(frozen=True)
@@ -521,16 +810,18 @@ class MatteList(Reply):
     more: bool = field(metadata=kind(Flag()))
 
 
-JobEvent = Union[Progress, MatteReady, JobFinished, JobFailed, JobCancelled]
-FINAL_EVENTS = (JobFinished, JobFailed, JobCancelled)
+JobEvent = Union[Progress, MatteReady, JobFinished, FramesSuggested, JobFailed, JobCancelled]
+FINAL_EVENTS = (JobFinished, FramesSuggested, JobFailed, JobCancelled)
 
 MESSAGE_TYPES: dict[str, type[Message]] = {
     cls.type_name: cls
     for cls in (
-        *(Hello, Ping, OpenSession, OfferFrames, PutAnnotation, RemoveAnnotation, Propagate, Cancel, ResumeJob),
-        *(ListMattes, FetchMatte, Chunk, Credit),
-        *(Welcome, Pong, SessionState, FramesWanted, FileStored, AnnotationStored, JobAccepted, CancelAccepted),
-        *(JobResumed, MatteList, ErrorReply, Progress, MatteReady, JobFinished, JobFailed, JobCancelled),
+        *(Hello, Ping, OpenSession, OfferFrames, PutAnnotation, RemoveAnnotation, UndoAnnotation, RedoAnnotation),
+        *(GetAnnotation, SetObjects, RenameObject, RemoveObject, TakeOver, Propagate, SuggestFrames, Cancel, ResumeJob),
+        *(ListMattes, FetchMatte, ListSessions, RemoveSession, PruneStore, Chunk, Credit, Introduce, Goodbye),
+        *(Welcome, Pong, SessionState, FramesWanted, FileStored, AnnotationStored, AnnotationUndone, AnnotationContent),
+        *(ObjectsStored, SessionList, StorePruned, JobAccepted, CancelAccepted, JobResumed, MatteList, ErrorReply),
+        *(Progress, MatteReady, JobFinished, FramesSuggested, JobFailed, JobCancelled),
     )
 }
 
@@ -543,3 +834,12 @@ def sentence(text: str) -> str:
 def _require_range(label: str, first: int, last: int) -> None:
     if last < first:
         raise InvalidValueError(f"{label}: the frame range {first}-{last} ends before it begins")
+
+
+def _require_objects(session_id: str, objects: tuple[str, ...]) -> None:
+    if not objects or len(set(objects)) != len(objects):
+        raise InvalidValueError(
+            "session {!r} needs at least one object, each named once; it has {}".format(
+                session_id, ", ".join(objects) or "none"
+            )
+        )

@@ -26,6 +26,7 @@ from rotomem_client.messages import (
     Plate,
     Propagate,
     PutAnnotation,
+    SetObjects,
     WantedFile,
 )
 from rotomem_client.shapes import BLEND_MODES, ControlPoint, Shape
@@ -68,6 +69,8 @@ def values_of(kind: fields.Kind) -> st.SearchStrategy[Any]:
         return st.frozensets(values_of(kind.item), max_size=20).map(lambda frames: tuple(sorted(frames)))
     if isinstance(kind, fields.Payload):
         return st.binary(min_size=1, max_size=200)
+    if isinstance(kind, fields.OptionalOf):
+        return st.none() | values_of(kind.item)
     assert isinstance(kind, fields.Shapes)
     return st.lists(_SHAPE, max_size=3).map(tuple)
 
@@ -91,7 +94,7 @@ def _obey_rules(record: Any) -> Any:
         for low, high in (("first", "last"), ("protocol_min", "protocol_max")):
             if low in values and high in values:
                 values[low], values[high] = sorted((values[low], values[high]))
-        if record is OpenSession:
+        if record in (OpenSession, SetObjects):
             values["objects"] = tuple(dict.fromkeys(values["objects"])) or ("hero",)
         if record is PutAnnotation:
             if values["shapes"]:

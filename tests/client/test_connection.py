@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Optional
 
@@ -18,9 +19,13 @@ from rotomem_client.messages import (
     Credit,
     ErrorReply,
     FetchMatte,
+    FramesSuggested,
     Hello,
+    Introduce,
+    JobFailed,
     JobFinished,
     Limits,
+    MatteReady,
     Message,
     Ping,
     Pong,
@@ -40,20 +45,23 @@ FETCH = FetchMatte("s", 1, 1, SHA)
 class Pair:
     """A client, the daemon's ends (one per transport), and the clock."""
 
-    hello: Hello = field(default_factory=lambda: Hello(1, 1, "nuke", "0.1.0"))
+    hello: Hello = field(default_factory=lambda: Hello(2, 2, "nuke", "0.1.0"))
     epoch: str = "first"
+    introduction: Optional[Introduce] = None
     now: float = 100.0
     pending: int = 64
     heard: list[Envelope] = field(default_factory=list)
     told: list[Envelope] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.client = ClientConnection(self.hello, clock=lambda: self.now, random=lambda: 0.0)
+        self.client = ClientConnection(
+            self.hello, clock=lambda: self.now, random=lambda: 0.0, introduction=self.introduction
+        )
         self.server: Optional[ServerConnection] = None
 
     def connect(self) -> None:
         """A new transport: the daemon knows nothing of an earlier one."""
-        welcome = Welcome(1, "0.1.0", self.epoch, ("warp",), "warp", "cpu", Limits(pending_requests=self.pending))
+        welcome = Welcome(2, "0.1.0", self.epoch, ("warp",), "warp", "cpu", Limits(pending_requests=self.pending))
         self.server = ServerConnection(welcome, clock=lambda: self.now, worker_state=lambda: "idle", queue_bytes=3000)
         self.client.open()
         self.run()
@@ -144,17 +152,61 @@ def test_a_download_is_not_sent_again_because_its_offset_has_changed(pair: Pair)
 
 
 def test_versions_that_do_not_overlap_are_refused_by_name() -> None:
-    pair = Pair(hello=Hello(2, 3, "nuke", "9.0"))
+    pair = Pair(hello=Hello(3, 4, "nuke", "9.0"))
     pair.connect()
     assert not pair.client.ready
-    assert str(pair.client.refusal) == ("the daemon speaks protocol 1 to 1 and nuke 2 to 3: update the daemon")
+    assert str(pair.client.refusal) == ("the daemon speaks protocol 1 to 2 and nuke 3 to 4: update the daemon")
 
 
 def test_overlapping_versions_take_the_highest_that_both_know() -> None:
     pair = Pair(hello=Hello(1, 5, "nuke", "9.0"))
     pair.connect()
     assert pair.client.welcome is not None
-    assert pair.client.welcome.protocol == 1
+    assert pair.client.welcome.protocol == 2
+
+
+def test_a_client_of_the_protocol_before_is_answered_in_its_own_bytes() -> None:
+    welcome = Welcome(2, "0.2.0", "e", ("warp",), "warp", "cpu")
+    server = ServerConnection(welcome, clock=lambda: 0.0, worker_state=lambda: "idle")
+    server.receive(encode(Hello(1, 1, "nuke", "0.1.0"), "aa"))
+    envelope = server.receive(encode(REMOVE, "ab", 1))
+    assert envelope == Envelope(REMOVE, "ab")
+    matte = MatteReady(JOB, "s", 1, 4, SHA, 9, "/m.exr", True, "warp", 3, True)
+    for message in (matte, FramesSuggested(JOB, ())):
+        server.send(message)
+    sent = []
+    while (parts := server.next_outgoing()) is not None:
+        server.drop_outgoing()
+        sent.append(decode(parts, 1).message)
+    assert isinstance(sent[0], Welcome)
+    assert sent[0].protocol == 1
+    assert sent[1] == dataclasses.replace(matte, made_revision=0, stale=False)
+    assert isinstance(sent[2], JobFailed)
+    assert "update it" in sent[2].message
+
+
+def test_a_newer_client_at_an_older_daemon_is_told_so_in_one_sentence() -> None:
+    # Byte for byte what the daemon of protocol 1 answered to a client that speaks protocol 2 alone.
+    pair = Pair()
+    pair.client.open()
+    hello = pair.client.take_outgoing()
+    assert hello is not None
+    told = "the daemon speaks protocol 1 to 1 and nuke 2 to 2: update the daemon"
+    pair.client.receive(encode(ErrorReply("VERSION", told), decode(hello).request_id, 1))
+    assert str(pair.client.refusal) == told
+    assert not pair.client.ready
+    pair.client.request(REMOVE)
+    assert pair.client.take_outgoing() is None, "nothing else is said to it"
+
+
+def test_a_client_introduces_itself_ahead_of_all_requests_on_every_connection() -> None:
+    who = Introduce("c1", "anna on ws12")
+    pair = Pair(introduction=who)
+    pair.client.request(REMOVE)
+    pair.connect()
+    pair.client.lose()
+    pair.connect()
+    assert [envelope.message for envelope in pair.heard] == [pair.hello, who, REMOVE, pair.hello, who, REMOVE]
 
 
 def test_a_daemon_that_chooses_what_was_not_offered_is_refused() -> None:

@@ -33,7 +33,7 @@ class Daemon:
 
     def __init__(self, *, timeout_s: float) -> None:
         self._clock = time.monotonic
-        client = ClientConnection(Hello(1, 1, "test", "0"), clock=self._clock, random=lambda: 0.0)
+        client = ClientConnection(Hello(2, 2, "test", "0"), clock=self._clock, random=lambda: 0.0)
         self.exchange = Exchange(
             client,
             endpoint="memory",
@@ -46,7 +46,7 @@ class Daemon:
 
     def connect(self) -> list[Envelope]:
         """A new transport, greeted; return the requests that arrived on it."""
-        welcome = Welcome(1, "0", "first", ("warp",), "warp", "cpu")
+        welcome = Welcome(2, "0", "first", ("warp",), "warp", "cpu")
         self._server = ServerConnection(welcome, clock=self._clock, worker_state=lambda: "idle")
         with self.exchange.condition:
             self.exchange.connection.open()

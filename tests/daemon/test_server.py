@@ -32,7 +32,7 @@ def inbox() -> Inbox:
 
 @pytest.fixture
 def server(inbox: Inbox) -> Iterator[Server]:
-    welcome = Welcome(1, "0", "first", ("warp",), "warp", "cpu")
+    welcome = Welcome(2, "0", "first", ("warp",), "warp", "cpu")
     made = Server("tcp://127.0.0.1:*", welcome, inbox, worker_state=lambda: "idle", expire_after_s=EXPIRE_AFTER_S)
     serving = threading.Thread(target=made.run, args=(Bystander(),))
     serving.start()
@@ -65,7 +65,7 @@ def _wait(event: threading.Event) -> None:
 @pytest.fixture
 def peer(server: Server) -> Iterator[Peer]:
     made = Peer(server.endpoint)
-    assert isinstance(made.ask(Hello(1, 1, "test", "0")), Welcome)
+    assert isinstance(made.ask(Hello(2, 2, "test", "0")), Welcome)
     yield made
     made.close()
 

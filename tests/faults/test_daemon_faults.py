@@ -93,7 +93,7 @@ class RawPeer:
         return self.hear(kind)
 
     def greet(self) -> None:
-        self.ask(Hello(1, 1, "raw", "0"), "f0", Welcome)
+        self.ask(Hello(2, 2, "raw", "0"), "f0", Welcome)
 
     def close(self) -> None:
         self._socket.close()
