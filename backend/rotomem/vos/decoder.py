@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rotomem.vos.config import NetworkConfig
+from rotomem.vos.convolution import Convolution
 from rotomem.vos.fusion import FeatureFusion, FusionImagePart, ResidualBlock
 from rotomem.vos.prior_cue import EdgeHead, PriorEncoder, PriorFeatures
 from rotomem.vos.sensory import LightUpdate
@@ -34,7 +35,7 @@ class UpBlock(nn.Module):
 
     def __init__(self, skip_dim: int, in_dim: int, out_dim: int) -> None:
         super().__init__()
-        self.skip_conv = nn.Conv2d(skip_dim, in_dim, 3, padding=1)
+        self.skip_conv = Convolution(skip_dim, in_dim, 3, padding=1)
         self.out_conv = ResidualBlock(in_dim, out_dim)
 
     def forward(self, skip: Tensor, g: Tensor, cue: Tensor | None = None) -> Tensor:

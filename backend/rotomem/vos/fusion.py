@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rotomem.errors import SettingError
+from rotomem.vos.convolution import Convolution
 
 
 class ResidualBlock(nn.Module):
@@ -16,9 +17,9 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.downsample = nn.Conv2d(in_channels, out_channels, 3, padding=1) if in_channels != out_channels else None
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.downsample = Convolution(in_channels, out_channels, 3, padding=1) if in_channels != out_channels else None
+        self.conv1 = Convolution(in_channels, out_channels, 3, padding=1)
+        self.conv2 = Convolution(out_channels, out_channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, out_channels, H, W)."""
@@ -104,18 +105,17 @@ class FeatureFusion(nn.Module):
         self.block2 = ResidualBlock(out_dim, out_dim)
 
     @property
-    def _block1_downsample(self) -> nn.Conv2d:
+    def _block1_downsample(self) -> Convolution:
         downsample = self.block1.downsample
         assert downsample is not None  # __init__ refuses equal widths
         return downsample
 
     def image_part(self, image_feature: Tensor) -> FusionImagePart:
         """Precompute for (B, image_dim, h, w)."""
-        conv1_weight = self.block1.conv1.weight[:, : self.image_dim]
-        downsample_weight = self._block1_downsample.weight[:, : self.image_dim]
+        channels = slice(self.image_dim)
         return FusionImagePart(
-            conv1=F.conv2d(F.relu(image_feature), conv1_weight, padding=1),
-            downsample=F.conv2d(image_feature, downsample_weight, padding=1),
+            conv1=self.block1.conv1.partial(F.relu(image_feature), channels, bias=False),
+            downsample=self._block1_downsample.partial(image_feature, channels, bias=False),
         )
 
     def forward(self, image: FusionImagePart, object_feature: Tensor) -> Tensor:
@@ -123,9 +123,10 @@ class FeatureFusion(nn.Module):
         batch, count = object_feature.shape[:2]
         objects = object_feature.flatten(0, 1)
         block1, downsample = self.block1, self._block1_downsample
-        inner = F.conv2d(F.relu(objects), block1.conv1.weight[:, self.image_dim :], block1.conv1.bias, padding=1)
+        channels = slice(self.image_dim, None)
+        inner = block1.conv1.partial(F.relu(objects), channels)
         inner = torch.unflatten(inner, 0, (batch, count)) + image.conv1[:, None]
-        shortcut = F.conv2d(objects, downsample.weight[:, self.image_dim :], downsample.bias, padding=1)
+        shortcut = downsample.partial(objects, channels)
         shortcut = torch.unflatten(shortcut, 0, (batch, count)) + image.downsample[:, None]
         fused = block1.conv2(F.relu(inner.flatten(0, 1))) + shortcut.flatten(0, 1)
         fused = self.block2(fused + self.attention(fused))

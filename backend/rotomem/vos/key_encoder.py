@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rotomem.vos.config import NetworkConfig
+from rotomem.vos.convolution import Convolution
 from rotomem.vos.resnet import Bottleneck, make_norm, make_stage
 
 
@@ -17,7 +18,7 @@ class KeyEncoder(nn.Module):
         super().__init__()
         width, blocks, norm = config.key_width, config.key_blocks, config.norm
         f4_dim, f8_dim, _ = config.feature_dims
-        self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
+        self.conv1 = Convolution(3, width, 7, stride=2, padding=3, bias=False)
         self.bn1 = make_norm(norm, width)
         self.res2 = make_stage(Bottleneck, width, width, blocks[0], 1, norm)
         self.layer2 = make_stage(Bottleneck, f4_dim, 2 * width, blocks[1], 2, norm)
@@ -31,7 +32,7 @@ class KeyEncoder(nn.Module):
 
     def finer(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Return the features at strides 8 and 4 alone, for about half the arithmetic."""
-        x = F.relu(self.bn1(self.conv1(image)))
+        x = F.relu(self.conv1.normalised(image, self.bn1))
         x = F.max_pool2d(x, 3, stride=2, padding=1)
         f4: Tensor = self.res2(x)
         f8: Tensor = self.layer2(f4)
@@ -44,9 +45,9 @@ class KeyProjection(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         f16_dim = config.feature_dims[2]
-        self.key_proj = nn.Conv2d(f16_dim, config.key_dim, 3, padding=1)
+        self.key_proj = Convolution(f16_dim, config.key_dim, 3, padding=1, precise=True)
         self.d_proj = nn.Conv2d(f16_dim, 1, 3, padding=1)
-        self.e_proj = nn.Conv2d(f16_dim, config.key_dim, 3, padding=1)
+        self.e_proj = Convolution(f16_dim, config.key_dim, 3, padding=1, precise=True)
 
     def forward(self, f16: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return key (B, C, h, w), shrinkage (B, 1, h, w) >= 1 and selection (B, C, h, w) in [0, 1], float32.

@@ -9,6 +9,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rotomem.vos.convolution import Convolution
+
 GROUP_CHANNELS = 8
 
 
@@ -22,11 +24,21 @@ def make_norm(kind: str, channels: int) -> nn.Module:
     return nn.GroupNorm(groups, channels)
 
 
-def _shortcut(in_channels: int, out_channels: int, stride: int, norm: str) -> nn.Sequential | None:
+def _shortcut(in_channels: int, out_channels: int, stride: int, norm: str) -> Shortcut | None:
     if stride == 1 and in_channels == out_channels:
         return None
-    conv = nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False)
-    return nn.Sequential(conv, make_norm(norm, out_channels))
+    conv = Convolution(in_channels, out_channels, 1, stride=stride, bias=False)
+    return Shortcut(conv, make_norm(norm, out_channels))
+
+
+class Shortcut(nn.Sequential):
+    """A convolution and its normalisation."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) to (B, out_channels, H / stride, W / stride)."""
+        conv, norm = self
+        assert isinstance(conv, Convolution)
+        return conv.normalised(x, norm)
 
 
 class Bottleneck(nn.Module):
@@ -37,20 +49,20 @@ class Bottleneck(nn.Module):
     def __init__(self, in_channels: int, width: int, stride: int, norm: str) -> None:
         super().__init__()
         out_channels = width * self.expansion
-        self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
+        self.conv1 = Convolution(in_channels, width, 1, bias=False)
         self.bn1 = make_norm(norm, width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride=stride, padding=1, bias=False)
+        self.conv2 = Convolution(width, width, 3, stride=stride, padding=1, bias=False, precise=True)
         self.bn2 = make_norm(norm, width)
-        self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
+        self.conv3 = Convolution(width, out_channels, 1, bias=False)
         self.bn3 = make_norm(norm, out_channels)
         self.downsample = _shortcut(in_channels, out_channels, stride, norm)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, 4 × width, H / stride, W / stride)."""
         shortcut = x if self.downsample is None else self.downsample(x)
-        x = F.relu(self.bn1(self.conv1(x)))
-        x = F.relu(self.bn2(self.conv2(x)))
-        return F.relu(self.bn3(self.conv3(x)) + shortcut)
+        x = F.relu(self.conv1.normalised(x, self.bn1))
+        x = F.relu(self.conv2.normalised(x, self.bn2))
+        return F.relu(self.conv3.normalised(x, self.bn3) + shortcut)
 
 
 class BasicBlock(nn.Module):
@@ -60,17 +72,17 @@ class BasicBlock(nn.Module):
 
     def __init__(self, in_channels: int, width: int, stride: int, norm: str) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, width, 3, stride=stride, padding=1, bias=False)
+        self.conv1 = Convolution(in_channels, width, 3, stride=stride, padding=1, bias=False)
         self.bn1 = make_norm(norm, width)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.conv2 = Convolution(width, width, 3, padding=1, bias=False)
         self.bn2 = make_norm(norm, width)
         self.downsample = _shortcut(in_channels, width, stride, norm)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) to (B, width, H / stride, W / stride)."""
         shortcut = x if self.downsample is None else self.downsample(x)
-        x = F.relu(self.bn1(self.conv1(x)))
-        return F.relu(self.bn2(self.conv2(x)) + shortcut)
+        x = F.relu(self.conv1.normalised(x, self.bn1))
+        return F.relu(self.conv2.normalised(x, self.bn2) + shortcut)
 
 
 def make_stage(

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rotomem.vos.config import NetworkConfig
+from rotomem.vos.convolution import Convolution
 
 
 def _gated_update(hidden: Tensor, gates: Tensor) -> Tensor:
@@ -29,7 +30,7 @@ class LightUpdate(nn.Module):
         self.g16_conv = nn.Conv2d(width16, width, 1)
         self.g8_conv = nn.Conv2d(width8, width, 1)
         self.g4_conv = nn.Conv2d(width4 + 1, width, 1)
-        self.transform = nn.Conv2d(width + hidden_dim, 3 * hidden_dim, 3, padding=1)
+        self.transform = Convolution(width + hidden_dim, 3 * hidden_dim, 3, padding=1)
 
     def forward(self, g16: Tensor, g8: Tensor, g4: Tensor, logits: Tensor, hidden: Tensor) -> Tensor:
         """Return the new state (n, hidden_dim, h, w).
@@ -49,7 +50,7 @@ class DeepUpdate(nn.Module):
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        self.transform = nn.Conv2d(config.value_dim + config.hidden_dim, 3 * config.hidden_dim, 3, padding=1)
+        self.transform = Convolution(config.value_dim + config.hidden_dim, 3 * config.hidden_dim, 3, padding=1)
 
     def forward(self, value: Tensor, hidden: Tensor) -> Tensor:
         """Return the new state (n, hidden_dim, h, w) from ``value`` (n, value_dim, h, w) and the old state."""

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rotomem.vos.config import NetworkConfig
+from rotomem.vos.convolution import Convolution
 from rotomem.vos.fusion import FeatureFusion
 from rotomem.vos.resnet import BasicBlock, make_norm, make_stage
 from rotomem.vos.sensory import DeepUpdate
@@ -18,7 +19,7 @@ class ValueEncoder(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         width, blocks, norm = config.value_width, config.value_blocks, config.norm
-        self.conv1 = nn.Conv2d(5, width, 7, stride=2, padding=3, bias=False)
+        self.conv1 = Convolution(5, width, 7, stride=2, padding=3, bias=False)
         self.bn1 = make_norm(norm, width)
         self.layer1 = make_stage(BasicBlock, width, width, blocks[0], 1, norm)
         self.layer2 = make_stage(BasicBlock, width, 2 * width, blocks[1], 2, norm)
@@ -39,7 +40,7 @@ class ValueEncoder(nn.Module):
         images = image[:, None].expand(-1, count, -1, -1, -1)
         x = torch.cat([images, masks[:, :, None], others[:, :, None]], dim=2).flatten(0, 1)
         # Pooling before the rectifier is the published order; the two commute, and pooled maps are a quarter the size.
-        x = F.relu(F.max_pool2d(self.bn1(self.conv1(x)), 3, stride=2, padding=1))
+        x = F.relu(F.max_pool2d(self.conv1.normalised(x, self.bn1), 3, stride=2, padding=1))
         x = self.layer3(self.layer2(self.layer1(x)))
         value: Tensor = self.fuser(self.fuser.image_part(f16), torch.unflatten(x, 0, (batch, count)))
         return value
