@@ -12,7 +12,15 @@ import pytest
 
 from rotomem import __version__
 from rotomem.errors import AnnotationError, DiskFullError, OutputUnwritableError, PlateUnreadableError
-from rotomem.plates import MatteMetadata, Window, check_object_name, read_alpha, read_matte_metadata, write_mattes
+from rotomem.plates import (
+    MatteMetadata,
+    Window,
+    check_object_name,
+    read_alpha,
+    read_confidence,
+    read_matte_metadata,
+    write_mattes,
+)
 from rotomem.plates.publishing import publish_file
 
 METADATA = MatteMetadata(engine="xmem", frame=1042, annotated=True, revision=7, weights_sha256="ab" * 32)
@@ -73,6 +81,31 @@ def test_metadata_is_read_back(tmp_path: Path) -> None:
     assert spec.getattribute("rotomem/frame") == 1042
     assert spec.getattribute("rotomem/annotated") == 1
     source.close()
+
+
+def test_the_confidence_of_frame_and_pixels_is_read_back(tmp_path: Path) -> None:
+    metadata = MatteMetadata(engine="warp", frame=5, confidence=0.75, disagreement=0.125)
+    confidence = np.linspace(0, 1, 24 * 40, dtype=np.float32).reshape(24, 40)
+    write_mattes(
+        *(tmp_path / "m.exr", {"hero": noise(1)}),
+        **{"display_window": WINDOW, "pixel_aspect": 1.0, "metadata": metadata, "confidence": confidence},
+    )
+    assert read_matte_metadata(tmp_path / "m.exr") == metadata
+    np.testing.assert_array_equal(read_alpha(tmp_path / "m.exr", 5), noise(1))
+    layer = read_confidence(tmp_path / "m.exr", 5)
+    assert layer is not None
+    np.testing.assert_allclose(layer, confidence, atol=0.5 / 255 + 2**-11)
+
+
+def test_a_matte_without_the_layer_has_no_confidence_to_read(tmp_path: Path) -> None:
+    write(tmp_path / "m.exr", {"hero": noise(1)})
+    assert read_confidence(tmp_path / "m.exr", 1042) is None
+    assert read_matte_metadata(tmp_path / "m.exr").confidence is None
+
+
+def test_an_object_cannot_take_the_confidence_layers_name() -> None:
+    with pytest.raises(AnnotationError, match="the layer that holds a matte's confidence"):
+        check_object_name("Confidence")
 
 
 def test_an_engine_without_weights_is_read_back_too(tmp_path: Path) -> None:

@@ -230,6 +230,48 @@ def test_a_gap_is_finished_before_the_next_is_read() -> None:
     assert set(scene.reads) == {0, 1, 2, 3, 4}
 
 
+def test_the_gap_under_the_artists_eye_is_made_first_then_the_others_by_distance() -> None:
+    scene = Scene()
+    annotations = {frame: {"square": scene.truth(frame)} for frame in (0, 3, 6, 9, 12)}
+    results = WarpEngine().propagate(scene, annotations, ["square"], range(13), cancelled=lambda: False, focus=7)
+    order = [result.frame for result in results]
+    assert order == [8, 7, 6, 9, 5, 4, 11, 10, 3, 12, 2, 1, 0]
+
+
+def test_neither_the_focus_nor_the_range_changes_a_result() -> None:
+    """So a farm's chunks fit together, and one frame can be made again by itself."""
+    scene = Scene()
+    annotations = {
+        0: {"square": scene.truth(0), "second": scene.second(0)},
+        4: {"square": scene.truth(4)},
+        9: {"square": scene.truth(9), "second": scene.second(9)},
+    }
+
+    def run(frames: range, focus: int | None) -> dict[int, PropagatedFrame]:
+        engine = WarpEngine()
+        objects = ["square", "second"]
+        results = engine.propagate(scene, annotations, objects, frames, cancelled=lambda: False, focus=focus)
+        return {result.frame: result for result in results}
+
+    whole = run(range(11), None)
+    for frames, focus in [(range(11), 6), (range(6, 8), None), (range(2, 4), 3), (range(10, 11), 0)]:
+        for frame, result in run(frames, focus).items():
+            assert result.mattes.tobytes() == whole[frame].mattes.tobytes(), (frames, focus, frame)
+            assert result.confidence.tobytes() == whole[frame].confidence.tobytes()
+            assert result.disagreement == whole[frame].disagreement
+
+
+def test_sides_that_agree_disagree_little_and_contradicting_annotations_much() -> None:
+    scene = Scene()
+    agreeing = propagate(scene, [0, 4], range(5))
+    assert agreeing[0].disagreement is None
+    assert 0 <= agreeing[2].disagreement < 0.2
+    contradicting = {0: {"a": scene.truth(0)}, 4: {"a": scene.second(4)}}
+    results = WarpEngine().propagate(scene, contradicting, ["a"], range(5), cancelled=lambda: False)
+    assert {result.frame: result for result in results}[2].disagreement > 0.4
+    assert propagate(scene, [0], range(2))[1].disagreement is None
+
+
 @pytest.mark.parametrize("value", [0.0, 0.5])
 def test_a_plate_without_texture_keeps_the_matte_where_it_was(value: float) -> None:
     class Flat:
@@ -286,3 +328,11 @@ def test_copying_takes_the_nearest_annotation_of_each_object_and_never_reads_the
         [1, 1 / 2, 1 / 3, 1 / 4, 1 / 5, 1 / 6]
     )
     assert scene.reads == []
+
+
+def test_copying_starts_at_the_focus() -> None:
+    scene = Scene()
+    results = CopyEngine().propagate(
+        scene, {0: {"a": scene.truth(0)}}, ["a"], range(5), cancelled=lambda: False, focus=3
+    )
+    assert [result.frame for result in results] == [3, 2, 4, 1, 0]

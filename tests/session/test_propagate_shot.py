@@ -27,7 +27,7 @@ from rotomem.errors import (
     SettingError,
     WeightsMissingError,
 )
-from rotomem.plates import read_alpha, read_matte_metadata
+from rotomem.plates import read_alpha, read_confidence, read_matte_metadata
 from rotomem.session import (
     MatteWritten,
     PlateReference,
@@ -130,6 +130,74 @@ def test_the_artists_matte_comes_back_untouched(task: PropagationTask) -> None:
     assert matte[16, 12] == pytest.approx(0.5)
     assert matte[20, 12] == 1.0
     assert matte[20, 40] == 0.0
+
+
+def test_frames_that_are_still_right_are_left_untouched(task: PropagationTask) -> None:
+    Recorder().run(task)
+    paths = {frame: Path(task.output_pattern % frame) for frame in range(1001, 1007)}
+    before = {frame: (path.stat().st_mtime_ns, path.read_bytes()) for frame, path in paths.items()}
+    paths[1002].unlink()
+    recorder = Recorder()
+    current = frozenset({1001, 1002, 1004, 1005, 2000})
+    summary = recorder.run(dataclasses.replace(task, current=current, revision=6))
+    assert sorted(matte.frame for matte in recorder.mattes) == [1002, 1003, 1006]
+    assert summary.frames == (1001, 1002, 1003, 1004, 1005, 1006)
+    assert summary.kept == (1001, 1004, 1005)
+    assert [progress.done for progress in recorder.progress] == [3, 4, 5, 6]
+    for frame in summary.kept:
+        assert (paths[frame].stat().st_mtime_ns, paths[frame].read_bytes()) == before[frame]
+    for frame in (1002, 1003, 1006):
+        assert read_matte_metadata(paths[frame]).revision == 6
+
+
+def test_a_job_whose_mattes_are_all_right_makes_none(task: PropagationTask) -> None:
+    Recorder().run(task)
+    recorder = Recorder()
+    summary = recorder.run(dataclasses.replace(task, current=frozenset(range(1001, 1007))))
+    assert recorder.mattes == []
+    assert summary.kept == summary.frames == (1001, 1002, 1003, 1004, 1005, 1006)
+
+
+def test_frames_made_again_by_themselves_come_out_as_in_a_whole_run(task: PropagationTask) -> None:
+    Recorder().run(task)
+    paths = [Path(task.output_pattern % frame) for frame in (1003, 1005)]
+    before = [read_alpha(path, 1003) for path in paths]
+    for path in paths:
+        path.unlink()
+    Recorder().run(dataclasses.replace(task, current=frozenset(range(1001, 1007))))
+    for path, alpha in zip(paths, before, strict=True):
+        np.testing.assert_array_equal(read_alpha(path, 1003), alpha)
+
+
+def test_the_focus_is_made_first_whichever_stretch_it_lies_in(task: PropagationTask) -> None:
+    copying = dataclasses.replace(task, engine="copy")
+    recorder = Recorder()
+    recorder.run(dataclasses.replace(copying, focus=1005))
+    assert [matte.frame for matte in recorder.mattes] == [1005, 1004, 1006, 1003, 1002, 1001]
+    recorder = Recorder()
+    for frame in (1002, 1004, 1005):
+        Path(task.output_pattern % frame).unlink()
+    recorder.run(dataclasses.replace(copying, focus=1005, current=frozenset(range(1001, 1007))))
+    assert [matte.frame for matte in recorder.mattes] == [1005, 1004, 1002]
+
+
+def test_confidence_is_told_by_frame_and_written_by_pixel_on_request(task: PropagationTask) -> None:
+    recorder = Recorder()
+    recorder.run(task)
+    told = {matte.frame: matte.confidence for matte in recorder.mattes}
+    assert told[1001] == told[1006] == 1.0
+    assert 0.1 < told[1003] < 1.0
+    path = Path(task.output_pattern % 1003)
+    metadata = read_matte_metadata(path)
+    assert metadata.confidence == pytest.approx(told[1003], abs=1e-6)
+    assert metadata.disagreement is not None
+    assert read_matte_metadata(Path(task.output_pattern % 1001)).disagreement is None
+    assert read_confidence(path, 1003) is None
+    Recorder().run(dataclasses.replace(task, confidence=True))
+    layer = read_confidence(path, 1003)
+    assert layer is not None
+    assert layer.shape == (HEIGHT, WIDTH)
+    assert layer[24, 24] > layer[15:33, 15].mean()  # inside the square against its left edge
 
 
 def test_handles_reach_as_far_as_the_plate(task: PropagationTask) -> None:

@@ -48,6 +48,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--colourspace", default="auto", help="of the plate: an OpenColorIO name, or auto")
     parser.add_argument("--no-refine-edges", action="store_true", help="leave edges as the engine makes them")
+    parser.add_argument("--focus", type=int, metavar="FRAME", help="make this frame's stretch of the shot first")
+    parser.add_argument(
+        "--confidence", action="store_true", help="write a layer `confidence` into each matte: 1 is certain"
+    )
+    parser.add_argument(
+        "--size", type=int, default=0, help="shorter side at which the network works, pixels (default: the engine's)"
+    )
+    parser.add_argument("--no-tune", action="store_true", help="do not tune the network to the shot")
     parser.add_argument("--progress", choices=["bar", "lines", "none"], default="bar", help="lines suit a render farm")
 
 
@@ -130,6 +138,10 @@ def build_task(options: argparse.Namespace) -> PropagationTask:
         weights=options.weights,
         weights_dir=options.settings.weights_dir,
         refine_edges=not options.no_refine_edges,
+        focus=options.focus,
+        confidence=options.confidence,
+        processing_size=options.size,
+        tune=not options.no_tune,
     )
 
 

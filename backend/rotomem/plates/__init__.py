@@ -3,7 +3,7 @@
 from rotomem.plates.colour import encode_srgb, network_image, roll_off
 from rotomem.plates.colourspaces import resolve_colourspace
 from rotomem.plates.frame_range import format_frame_range, parse_frame_range
-from rotomem.plates.mattes import MatteMetadata, check_object_name, read_matte_metadata, write_mattes
+from rotomem.plates.mattes import MatteMetadata, check_object_name, read_confidence, read_matte_metadata, write_mattes
 from rotomem.plates.pattern import FramePattern
 from rotomem.plates.publishing import WrittenFile
 from rotomem.plates.reading import PlateFrame, network_rgb, read_alpha, read_plate_frame
@@ -24,6 +24,7 @@ __all__ = [
     "network_rgb",
     "parse_frame_range",
     "read_alpha",
+    "read_confidence",
     "read_matte_metadata",
     "read_plate_frame",
     "resolve_colourspace",

@@ -15,6 +15,7 @@ from rotomem import __version__
 from rotomem.errors import AnnotationError, PlateUnreadableError
 from rotomem.plates.decoding import open_image
 from rotomem.plates.publishing import WrittenFile, publish_file
+from rotomem.plates.reading import read_alpha
 from rotomem.plates.window import Window
 
 OBJECT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -22,6 +23,12 @@ OBJECT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 RESERVED_NAMES = ("rgba", "rgb", "alpha", "all", "none")
 """Nuke's own: a layer ``rgba`` would overwrite the union, and ``alpha`` and the others mean something in its menus."""
+
+CONFIDENCE_LAYER = "confidence"
+"""Channel ``confidence.A``, which Nuke shows as ``confidence.alpha``, as it shows each object's layer."""
+
+CONFIDENCE_LEVELS = 255
+"""Steps that the layer is rounded to: it is noise below them, which would make the file three times as large."""
 
 _PREFIX = "rotomem/"
 
@@ -37,6 +44,10 @@ class MatteMetadata:
         revision: of the annotations it was made from.
         weights_sha256: of the network's weights; empty for engines without.
         project_version: ``rotomem/version`` in the file.
+        confidence: of the frame, in [0, 1]: the mean over the mattes and a narrow band around them, 1 is certain; None
+            where it was not measured.
+        disagreement: of the forward and the backward pass, in [0, 1]: 0 is the same matte, 1 two without a common
+            pixel; None where only one pass came here, or none.
     """
 
     engine: str
@@ -45,6 +56,8 @@ class MatteMetadata:
     revision: int = 0
     weights_sha256: str = ""
     project_version: str = __version__
+    confidence: float | None = None
+    disagreement: float | None = None
 
 
 def check_object_name(name: str) -> None:
@@ -59,6 +72,10 @@ def check_object_name(name: str) -> None:
         )
     if name.lower() in RESERVED_NAMES:
         raise AnnotationError(f"the object name {name!r} is one of Nuke's own layers; call the object something else")
+    if name.lower() == CONFIDENCE_LAYER:
+        raise AnnotationError(
+            f"the object name {name!r} is the layer that holds a matte's confidence; call the object something else"
+        )
 
 
 def write_mattes(
@@ -68,6 +85,7 @@ def write_mattes(
     display_window: Window,
     pixel_aspect: float,
     metadata: MatteMetadata,
+    confidence: NDArray[np.float32] | None = None,
 ) -> WrittenFile:
     """Write one frame's mattes as a half-float ZIP EXR.
 
@@ -77,6 +95,7 @@ def write_mattes(
 
     Args:
         mattes: object name to (H, W) in [0, 1], H and W as in ``display_window``; at least one.
+        confidence: (H, W) in [0, 1], 1 is certain, for channel ``confidence.A``; rounded to 1/255.
 
     Raises:
         AnnotationError: an object name that cannot be a layer.
@@ -92,8 +111,12 @@ def write_mattes(
             raise ValueError(f"matte {name!r} is {matte.shape}, the display window {display_window}")
         if not (matte.min() >= 0.0 and matte.max() <= 1.0):  # Also true of NaN.
             raise ValueError(f"matte {name!r} has values outside [0, 1]")
-    stack = np.stack([_union(list(mattes.values())), *mattes.values()], axis=2).astype(np.float16)
-    spec = _matte_spec(list(mattes), display_window, pixel_aspect, metadata)
+    layers = dict(mattes)
+    if confidence is not None:
+        rounded = np.rint(confidence * np.float32(CONFIDENCE_LEVELS)) / np.float32(CONFIDENCE_LEVELS)
+        layers[CONFIDENCE_LAYER] = np.asarray(rounded, dtype=np.float32)
+    stack = np.stack([_union(list(mattes.values())), *layers.values()], axis=2).astype(np.float16)
+    spec = _matte_spec(list(layers), display_window, pixel_aspect, metadata)
     return publish_file(path, lambda target: _encode(target, spec, stack))
 
 
@@ -114,11 +137,36 @@ def read_matte_metadata(path: Path) -> MatteMetadata:
             revision=int(str(found[_PREFIX + "revision"])),
             weights_sha256=str(found.get(_PREFIX + "weights_sha256", "")),
             project_version=str(found[_PREFIX + "version"]),
+            confidence=_optional_figure(found, "confidence"),
+            disagreement=_optional_figure(found, "disagreement"),
         )
     except (KeyError, ValueError) as error:
         raise PlateUnreadableError(
             f"{path} does not say how it was made ({error}); it is no matte of Rotomem"
         ) from error
+
+
+def read_confidence(path: Path, frame: int) -> NDArray[np.float32] | None:
+    """Read a matte's confidence layer.
+
+    Args:
+        frame: for messages.
+
+    Returns:
+        (H, W) in [0, 1], 1 is certain; None where the matte was written without one.
+
+    Raises:
+        PlateMissingError: there is no such file.
+        PlateUnreadableError: it cannot be decoded whole.
+    """
+    with open_image(path, frame) as image:
+        there = any(f"{CONFIDENCE_LAYER}.A" in part.channels for part in image.parts)
+    return read_alpha(path, frame, object_name=CONFIDENCE_LAYER) if there else None
+
+
+def _optional_figure(found: Mapping[str, object], name: str) -> float | None:
+    value = found.get(_PREFIX + name)
+    return None if value is None else float(str(value))
 
 
 def _union(mattes: list[NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -130,12 +178,12 @@ def _union(mattes: list[NDArray[np.float32]]) -> NDArray[np.float32]:
     return 1.0 - uncovered
 
 
-def _matte_spec(objects: list[str], window: Window, pixel_aspect: float, metadata: MatteMetadata) -> oiio.ImageSpec:
-    spec = oiio.ImageSpec(window.width, window.height, 1 + len(objects), "half")
+def _matte_spec(layers: list[str], window: Window, pixel_aspect: float, metadata: MatteMetadata) -> oiio.ImageSpec:
+    spec = oiio.ImageSpec(window.width, window.height, 1 + len(layers), "half")
     spec.x = spec.full_x = window.x
     spec.y = spec.full_y = window.y
     spec.full_width, spec.full_height = window.width, window.height
-    spec.channelnames = ("A", *(f"{name}.A" for name in objects))
+    spec.channelnames = ("A", *(f"{name}.A" for name in layers))
     spec.alpha_channel = 0
     spec.attribute("compression", "zip")
     spec.attribute("PixelAspectRatio", float(pixel_aspect))
@@ -146,6 +194,9 @@ def _matte_spec(objects: list[str], window: Window, pixel_aspect: float, metadat
     spec.attribute(_PREFIX + "revision", metadata.revision)
     spec.attribute(_PREFIX + "weights_sha256", metadata.weights_sha256)
     spec.attribute(_PREFIX + "version", metadata.project_version)
+    for name, value in (("confidence", metadata.confidence), ("disagreement", metadata.disagreement)):
+        if value is not None:
+            spec.attribute(_PREFIX + name, float(value))
     return spec
 
 

@@ -25,8 +25,11 @@ class CopyEngine:
         frames: Sequence[int],
         *,
         cancelled: Callable[[], bool],
+        focus: int | None = None,
     ) -> Iterator[PropagatedFrame]:
-        """Yield the frames in order; of two equally near annotations the earlier one is copied.
+        """Yield the frames in order, or by their distance from ``focus``.
+
+        Of two equally near annotations the earlier one is copied.
 
         Confidence is 1 / (1 + distance in frames) of the object that is farthest from its annotation.
 
@@ -34,7 +37,7 @@ class CopyEngine:
             AnnotationError: an object is annotated nowhere, or a matte has another size than the plate.
         """
         annotated = annotated_frames_by_object(annotations, objects, source.size)
-        for frame in frames:
+        for frame in frames if focus is None else sorted(frames, key=lambda frame: abs(frame - focus)):
             if cancelled():
                 return
             started = time.perf_counter()

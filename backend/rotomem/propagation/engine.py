@@ -35,10 +35,13 @@ class PropagatedFrame:
     Args:
         mattes: (K, H, W) float32 in [0, 1] at plate resolution, in the order of ``objects``. For an annotated object
             on its frame this is the artist's array, bit for bit.
-        confidence: (H, W) in [0, 1], 1 is certain.
+        confidence: (H, W) in [0, 1], 1 is certain; of the least certain object at each pixel.
         annotated: at least one object was annotated here.
         timings_s: seconds by phase, such as ``encode_key``, each moment counted once; without reading the plate, which
             only the owner of the source can tell from waiting for it.
+        disagreement: of the forward and the backward pass, in [0, 1]: the sum of abs(forward - backward) over all
+            pixels and objects that were reached from both sides, divided by that of max(forward, backward). 0 is the
+            same matte, 1 two mattes without a common pixel; None where no object was reached from both sides.
     """
 
     frame: int
@@ -46,6 +49,7 @@ class PropagatedFrame:
     confidence: Image
     annotated: bool
     timings_s: Mapping[str, float] = field(default_factory=dict)
+    disagreement: float | None = None
 
 
 class Engine(Protocol):
@@ -63,9 +67,12 @@ class Engine(Protocol):
         frames: Sequence[int],
         *,
         cancelled: Callable[[], bool],
+        focus: int | None = None,
     ) -> Iterator[PropagatedFrame]:
         """Yield one result per frame of ``frames`` (ascending, contiguous), in whatever order they are ready.
 
-        Annotated frames outside ``frames`` are used all the same (``source`` can read them). Frames before the first
-        annotation are reached backward. Stops early, without an error, once ``cancelled()`` is true.
+        With ``focus`` the gap between annotations that holds that frame comes first, then the others by their distance
+        from it; the order changes no result. Annotated frames outside ``frames`` are used all the same (``source`` can
+        read them). Frames before the first annotation are reached backward. Stops early, without an error, once
+        ``cancelled()`` is true.
         """

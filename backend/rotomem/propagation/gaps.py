@@ -78,6 +78,11 @@ def split_gaps(annotated: dict[str, list[int]], frames: Sequence[int]) -> list[G
     return sorted(gaps, key=lambda gap: (gap.frames[0], gap.frames[-1]))
 
 
+def distance_from(frames: range, focus: int) -> int:
+    """Return how many frames ``focus`` lies outside of ``frames``, 0 inside."""
+    return max(frames[0] - focus, focus - frames[-1], 0)
+
+
 def nearest(frames: Sequence[int], frame: int) -> int:
     """Return the member of ascending, non-empty ``frames`` nearest to ``frame``; of two, the earlier one."""
     return min(frames, key=lambda candidate: (abs(candidate - frame), candidate))

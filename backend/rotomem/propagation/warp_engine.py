@@ -8,6 +8,7 @@ the edges are snapped to the plate at its own resolution. Decision and measureme
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import cv2
@@ -18,7 +19,7 @@ from rotomem.matte import snap_edges
 from rotomem.propagation.colour_votes import inside_probability
 from rotomem.propagation.engine import Annotations, FrameSource, Image, PropagatedFrame
 from rotomem.propagation.flow import Displacement, FramePair, PlateFlow, resize_area
-from rotomem.propagation.gaps import Gap, annotated_frames_by_object, split_gaps
+from rotomem.propagation.gaps import Gap, annotated_frames_by_object, distance_from, split_gaps
 from rotomem.propagation.phase_clock import READING, ClockedSource, PhaseClock
 from rotomem.propagation.trail import Belief, PackedBelief, PackedCounts, Trail
 
@@ -58,8 +59,12 @@ class WarpEngine:
         frames: Sequence[int],
         *,
         cancelled: Callable[[], bool],
+        focus: int | None = None,
     ) -> Iterator[PropagatedFrame]:
         """Yield frames gap by gap, within a gap from its far end; frames annotated for all objects come first.
+
+        With ``focus`` gaps and annotated frames come by their distance from it. A frame's result depends on the plate
+        and on the annotations that bound its gaps alone: neither on ``focus`` nor on what else is in ``frames``.
 
         Memory: flow and colours within a fixed budget, about 150 KB per frame and object of the current gap, and a few
         arrays of the plate's size.
@@ -69,11 +74,29 @@ class WarpEngine:
             PlateError: a frame cannot be read.
         """
         run = _Run(source, annotations, objects, refine_edges=self._refine_edges, cancelled=cancelled)
-        return run.results(frames)
+        return run.results(frames, focus)
 
 
 class _Cancelled(Exception):  # noqa: N818 - control flow inside this module, not an error
     """Unwinds the passes of a gap."""
+
+
+class _Sides:
+    """How much the beliefs from both sides differ at one frame; see ``PropagatedFrame.disagreement``."""
+
+    def __init__(self) -> None:
+        self._apart = 0.0
+        self._either: float | None = None
+
+    def compare(self, one: Floats, other: Floats) -> None:
+        """Count some objects' mattes (h, w, K)."""
+        self._apart += float(np.abs(one - other).sum(dtype=np.float64))
+        self._either = (self._either or 0.0) + float(np.maximum(one, other).sum(dtype=np.float64))
+
+    @property
+    def disagreement(self) -> float | None:
+        """In [0, 1]; None where nothing was compared."""
+        return None if self._either is None else self._apart / max(self._either, 1.0)
 
 
 class _Run:
@@ -96,24 +119,36 @@ class _Run:
         self._cancelled = cancelled
         self._plate = PlateFlow(self._source)
         self._waiting: dict[int, dict[tuple[str, ...], PackedBelief]] = {}
+        self._sides: defaultdict[int, _Sides] = defaultdict(_Sides)
 
-    def results(self, frames: Sequence[int]) -> Iterator[PropagatedFrame]:
+    def results(self, frames: Sequence[int], focus: int | None) -> Iterator[PropagatedFrame]:
         annotated = annotated_frames_by_object(self._annotations, self._objects, self._source.size)
+        drawn = [frame for frame in frames if all(frame in annotated[name] for name in self._objects)]
+        parts: list[int | Gap] = [*drawn, *split_gaps(annotated, frames)]
+        if focus is not None:
+            parts.sort(key=lambda part: distance_from(_frames_of(part), focus))
         try:
-            for frame in frames:
-                if all(frame in annotated[name] for name in self._objects):
+            for part in parts:
+                if isinstance(part, Gap):
+                    yield from self._results_of(part)
+                else:
                     self._check_cancelled()
-                    yield self._finish(frame, {})
-            for gap in split_gaps(annotated, frames):
-                for frame, belief in self._fill(gap):
-                    earlier = self._waiting.pop(frame, {})
-                    if self._is_complete(frame, [gap.objects, *earlier]):
-                        beliefs = {names: packed.unpack() for names, packed in earlier.items()}
-                        yield self._finish(frame, {gap.objects: belief, **beliefs})
-                    else:
-                        self._waiting[frame] = {gap.objects: PackedBelief(belief), **earlier}
+                    yield self._finish(part, {})
         except _Cancelled:
             return
+
+    def _results_of(self, gap: Gap) -> Iterator[PropagatedFrame]:
+        """Fill one gap; yield the frames that need no other gap's objects any more."""
+        for frame, belief in self._fill(gap):
+            if self._is_complete(frame, [gap.objects]):
+                yield self._finish(frame, {gap.objects: belief})
+                continue
+            # Packed even if it is the last one: the order of the gaps must not show in the result.
+            waiting = {gap.objects: PackedBelief(belief), **self._waiting.pop(frame, {})}
+            if self._is_complete(frame, list(waiting)):
+                yield self._finish(frame, {names: packed.unpack() for names, packed in waiting.items()})
+            else:
+                self._waiting[frame] = waiting
 
     def _check_cancelled(self) -> None:
         if self._cancelled():
@@ -142,13 +177,13 @@ class _Run:
     def _fill_from_both_sides(self, gap: Gap, left: int, right: int) -> Iterator[tuple[int, Belief]]:
         """Three passes: the right side's colour votes; the left side, with both sides' votes; the right side's belief.
 
-        Either side needs the other's votes before it gets there; measured, it is worth the extra pass.
+        Either side needs the other's votes before it gets there; measured, it is worth the extra pass. Votes are
+        counted over the whole gap even if few of its frames are wanted, so that these come out as they always do.
         """
         first, last = gap.frames[0], gap.frames[-1]
         from_right = self._trail(gap, right, step=-1)
-        descending = range(right - 1, first - 1, -1)
         packed_votes: dict[int, PackedCounts] = {}
-        for frame in descending:
+        for frame in range(right - 1, left, -1):
             self._check_cancelled()
             with self._clock.phase("flow"):
                 displacement = self._plate.displacement(frame, frame + 1)
@@ -157,22 +192,24 @@ class _Run:
 
         from_left = self._trail(gap, left, step=1)
         held: dict[int, PackedBelief] = {}
-        for frame in range(left + 1, last + 1):
+        for frame in range(left + 1, right):
             pair = self._pair(frame, frame - 1)
             votes = self._count_votes(from_left, frame, pair.displacement)
-            if frame in packed_votes:
-                nearness = (right - frame) / (right - left)
-                votes = nearness * votes + (1.0 - nearness) * packed_votes[frame].unpack()
-                packed_votes[frame] = PackedCounts(votes)
-            belief = self._carry(from_left, pair, inside_probability(votes, self._plate.size))
+            nearness = (right - frame) / (right - left)
+            votes = nearness * votes + (1.0 - nearness) * packed_votes[frame].unpack()
+            packed_votes[frame] = PackedCounts(votes)
+            if frame <= last:
+                belief = self._carry(from_left, pair, inside_probability(votes, self._plate.size))
             if frame in gap.frames:
                 held[frame] = PackedBelief(belief)
 
-        for frame in descending:
+        for frame in range(right - 1, first - 1, -1):
             votes = packed_votes.pop(frame).unpack()
             belief = self._carry(from_right, self._pair(frame, frame + 1), inside_probability(votes, self._plate.size))
             if frame in gap.frames:
-                yield frame, belief.fused(held.pop(frame).unpack())
+                other = held.pop(frame).unpack()
+                self._sides[frame].compare(belief.mattes, other.mattes)
+                yield frame, belief.fused(other)
 
     def _trail(self, gap: Gap, key: int, *, step: int) -> Trail:
         size = self._plate.size
@@ -221,6 +258,7 @@ class _Run:
             confidence=np.asarray(cv2.resize(confidence, (width, height)), dtype=np.float32),
             annotated=bool(self._annotated_on(frame)),
             timings_s=timings,
+            disagreement=self._sides.pop(frame, _Sides()).disagreement,
         )
 
     def _plate_matte(self, carried: Floats, softness: Floats | None, image: Image | None) -> Image:
@@ -242,10 +280,16 @@ class _Run:
         return np.asarray(matte, dtype=np.float32)
 
 
+def _frames_of(part: int | Gap) -> range:
+    return part.frames if isinstance(part, Gap) else range(part, part + 1)
+
+
 def _distance_inside(carried: Floats) -> Floats:
     """Estimate how far inside the contour at one half a pixel lies, from value and slope; (h, w), pixels."""
     across, down = (cv2.Sobel(carried, cv2.CV_32F, *order, scale=1 / 8) for order in ((1, 0), (0, 1)))
-    return np.asarray((carried - 0.5) / np.maximum(cv2.magnitude(across, down), LEAST_SLOPE), dtype=np.float32)
+    # Not cv2.magnitude: its last bit depends on where the arrays lie in memory, and so differs from run to run.
+    slope = np.sqrt(across * across + down * down)
+    return np.asarray((carried - 0.5) / np.maximum(slope, LEAST_SLOPE), dtype=np.float32)
 
 
 def _confidence(belief: Belief) -> Floats:

@@ -57,6 +57,13 @@ class PropagationTask:
         weights: name of installed weights, or a path; empty takes the engine's default.
         weights_dir: where weights are installed; None takes the setting's.
         refine_edges: snap the mattes' edges to the plate.
+        focus: the frame under the artist's eye; its stretch of the shot is made first, then the others by distance.
+        current: frames whose mattes on disk are still right: their files are left untouched. A frame of these whose
+            file is missing is made all the same.
+        confidence: write the per-pixel confidence as a further layer of each matte.
+        processing_size: shorter side in pixels at which the engine works; 0 takes the engine's own default.
+        tune: tune the network to the shot, where the engine can.
+        shot_id: names the shot in the tuning cache.
     """
 
     plate: PlateReference
@@ -72,11 +79,22 @@ class PropagationTask:
     weights: str = ""
     weights_dir: Path | None = None
     refine_edges: bool = True
+    focus: int | None = None
+    current: frozenset[int] = frozenset()
+    confidence: bool = False
+    processing_size: int = 0
+    tune: bool = True
+    shot_id: str = ""
 
 
 @dataclass(frozen=True)
 class MatteWritten:
-    """A matte file is complete on disk. ``engine`` is the one that made it, never ``auto``."""
+    """A matte file is complete on disk.
+
+    Args:
+        engine: the one that made it, never ``auto``.
+        confidence: of the frame, in [0, 1]; see ``rotomem.session.quality.frame_confidence``.
+    """
 
     frame: int
     path: Path
@@ -84,6 +102,7 @@ class MatteWritten:
     size: int
     annotated: bool
     engine: str = ""
+    confidence: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -98,10 +117,17 @@ class Progress:
 
 @dataclass(frozen=True)
 class PropagationSummary:
-    """What a finished job made. ``warnings`` are sentences, such as repaired NaN pixels."""
+    """What a finished job made.
+
+    Args:
+        frames: ascending; those that were made, and those whose mattes were still right.
+        warnings: sentences, such as repaired NaN pixels.
+        kept: those of ``frames`` whose files were left untouched.
+    """
 
     frames: tuple[int, ...]
     engine: str
     weights_sha256: str
     seconds: float
     warnings: tuple[str, ...] = ()
+    kept: tuple[int, ...] = ()

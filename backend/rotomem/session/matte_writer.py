@@ -1,0 +1,68 @@
+"""Results of an engine to matte files."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+from rotomem import __version__
+from rotomem.errors import OutputUnwritableError
+from rotomem.plates import FramePattern, MatteMetadata, PlateSource, write_mattes
+from rotomem.propagation.engine import Engine, Image, PropagatedFrame
+from rotomem.session.quality import frame_confidence
+from rotomem.session.shot import MatteWritten, PropagationTask
+
+
+class MatteWriter:
+    """Writes results with the plate's windows and the metadata that every matte carries."""
+
+    def __init__(self, task: PropagationTask, source: PlateSource, engine: Engine) -> None:
+        self._objects = task.objects
+        self._with_confidence = task.confidence
+        self._pattern = FramePattern.parse(task.output_pattern)
+        self._plate = source.plate_frame(task.annotations[0].frame)
+        self._metadata = MatteMetadata(
+            engine=engine.name,
+            weights_sha256=engine.weights_sha256,
+            revision=task.revision,
+            project_version=__version__,
+            frame=task.first,
+            annotated=False,
+        )
+        folder = self._pattern.path(task.first).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputUnwritableError(
+                f"the output folder {folder} cannot be made: {error.strerror}; choose another output"
+            ) from error
+
+    def write(self, result: PropagatedFrame) -> MatteWritten:
+        """Write one frame; raises ``OutputError``."""
+        mattes: Mapping[str, Image] = dict(zip(self._objects, result.mattes, strict=True))
+        path: Path = self._pattern.path(result.frame)
+        confidence = frame_confidence(result.mattes, result.confidence)
+        written = write_mattes(
+            path,
+            mattes,
+            display_window=self._plate.display_window,
+            pixel_aspect=self._plate.pixel_aspect,
+            metadata=dataclasses.replace(
+                self._metadata,
+                frame=result.frame,
+                annotated=result.annotated,
+                confidence=confidence,
+                disagreement=result.disagreement,
+            ),
+            confidence=result.confidence if self._with_confidence else None,
+        )
+        return MatteWritten(
+            frame=result.frame,
+            path=written.path,
+            sha256=written.sha256,
+            size=written.size,
+            annotated=result.annotated,
+            engine=self._metadata.engine,
+            confidence=confidence,
+        )
