@@ -743,6 +743,7 @@ class MatteReady(Event):
         revision: which it is a matte of.
         made_revision: which it was made with; lower if later changes cannot have altered it.
         stale: the session has changed since so that this matte may be another one now.
+        confidence: of the whole frame, 0 to 1.
     """
 
     type_name: ClassVar[str] = "matte_ready"
@@ -757,6 +758,7 @@ class MatteReady(Event):
     engine: str = field(metadata=kind(_ENGINE))
     made_revision: int = field(default=0, metadata=kind(_REVISION, since=2))
     stale: bool = field(default=False, metadata=kind(Flag(), since=2))
+    confidence: float = field(default=1.0, metadata=kind(Number(0.0, 1.0), since=2))
 
 
 @dataclass(frozen=True)
