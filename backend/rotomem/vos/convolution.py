@@ -58,10 +58,10 @@ class Convolution(nn.Conv2d):
         """Convolve ``x`` with the weights of some of the input channels alone."""
         weight, offset = self.weight[:, channels], self.bias if bias else None
         if not _may_derive(self.weight):
-            return self._conv_forward(x, weight, offset)
+            return self._direct(x, weight, offset)
         tile = self._tile_for(x, weight)
         if not tile:
-            return self._conv_forward(x, weight, offset)
+            return self._direct(x, weight, offset)
         name = f"winograd {tile} {channels.start} {channels.stop}"
         planes, _ = self._derive(name, (self.weight,), lambda: (transform_weight(weight, tile), None))
         return winograd_conv3x3(x, planes, offset, tile)
@@ -79,9 +79,13 @@ class Convolution(nn.Conv2d):
         weight, bias = self._derive("folded", sources, lambda: self._fold(norm))
         tile = self._tile_for(x, weight)
         if not tile:
-            return self._conv_forward(x, weight, bias)
+            return self._direct(x, weight, bias)
         planes, bias = self._derive(f"folded {tile}", sources, lambda: (transform_weight(weight, tile), bias))
         return winograd_conv3x3(x, planes, bias, tile)
+
+    def _direct(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        convolved: Tensor = self._conv_forward(x, weight, bias)
+        return convolved
 
     def _fold(self, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
         assert norm.running_mean is not None
