@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import sys
 from pathlib import Path
 from typing import Optional
 
 from rotomem_nuke import host
+from rotomem_nuke.vendor import PLUGIN_FOLDER, append_vendor_folder, missing_wheels, vendor_folder
 
 log = logging.getLogger("rotomem_nuke")
-
-PLUGIN_FOLDER = Path(__file__).resolve().parent.parent
 
 
 def start() -> None:
     """Prepare a Nuke session, with or without a window; a missing wheel costs one line, never the start-up."""
     if not host.gui() and not log.handlers:
         _log_to_terminal()
-    _append_vendor_folder()
+    append_vendor_folder()
     folder = gizmo_folder()
     if folder is None:
         inside, beside = _gizmo_folders()
@@ -37,7 +35,8 @@ def start() -> None:
     missing = missing_wheels()
     if missing:
         log.error(
-            "Rotomem cannot reach a daemon in this session: Python lacks %s; install the plugin's wheels into %s",
+            "Rotomem cannot reach a daemon in this session: Python lacks %s; run install/plugin.py install "
+            "(or unpack the wheels into %s)",
             " and ".join(missing),
             vendor_folder(),
         )
@@ -58,31 +57,8 @@ def gizmo_folder() -> Optional[Path]:
     return None
 
 
-def vendor_folder() -> Path:
-    """Return this platform's and Python's folder of wheels, such as ``vendor/linux-cp311``."""
-    system = {"win32": "windows", "darwin": "macos"}.get(sys.platform, "linux")
-    return PLUGIN_FOLDER / "vendor" / "{}-cp{}{}".format(system, *sys.version_info[:2])
-
-
-def missing_wheels() -> list[str]:
-    missing = []
-    for package in ("msgpack", "zmq"):
-        try:
-            importlib.import_module(package)
-        except ImportError:
-            missing.append(package)
-    return missing
-
-
 def _gizmo_folders() -> tuple[Path, Path]:
     return PLUGIN_FOLDER / "gizmos", PLUGIN_FOLDER.parent / "gizmos"
-
-
-def _append_vendor_folder() -> None:
-    # Appended, not inserted: a studio's own pyzmq and msgpack win over ours.
-    folder = str(vendor_folder())
-    if folder not in sys.path:
-        sys.path.append(folder)
 
 
 def _log_to_terminal() -> None:
