@@ -291,9 +291,7 @@ def imports(folder, python, required):
         "from rotomem_nuke import vendor; vendor.append_vendor_folder(); import rotomem_client.client"
     )
     try:
-        done = subprocess.run(
-            [python, "-I", "-B", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False
-        )
+        done = subprocess.run([python, "-I", "-B", "-c", code], capture_output=True, check=False)
     except OSError as error:
         return [f"{python} cannot be run: {error.strerror}"]
     ran_as = done.stdout.decode("utf-8", "replace").strip()
