@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import cv2
@@ -15,37 +14,15 @@ from rotomem.training import (
     Condition,
     EngineSettings,
     EvaluationReport,
-    HeldOutShot,
     annotated_frames,
     evaluate_clips,
+    evaluate_footage,
     format_table,
     load_clip,
     to_json,
 )
-
-HEIGHT, WIDTH = 64, 96
-
-
-def write_clip(folder: Path, *, frames: int, step_px: int) -> None:
-    """A textured 24 px square that moves ``step_px`` to the right per frame over a still wall."""
-    (folder / "frames").mkdir(parents=True)
-    (folder / "masks").mkdir()
-    rng = np.random.default_rng(0)
-    wall = cv2.GaussianBlur(rng.integers(0, 120, (HEIGHT, WIDTH, 3), dtype=np.uint8), (0, 0), 1)
-    square = cv2.GaussianBlur(rng.integers(120, 255, (24, 24, 3), dtype=np.uint8), (0, 0), 1)
-    for frame in range(frames):
-        picture, mask = wall.copy(), np.zeros((HEIGHT, WIDTH), np.uint8)
-        where = slice(20, 44), slice(8 + step_px * frame, 32 + step_px * frame)
-        picture[where], mask[where] = square, 255
-        cv2.imwrite(str(folder / "frames" / f"{frame:05d}.png"), picture)
-        cv2.imwrite(str(folder / "masks" / f"{frame:05d}.png"), mask)
-
-
-@pytest.fixture
-def clips(tmp_path: Path) -> Path:
-    write_clip(tmp_path / "moving", frames=5, step_px=4)
-    write_clip(tmp_path / "still", frames=4, step_px=0)
-    return tmp_path
+from rotomem.training.evaluation import score_mattes
+from rotomem.training.footage import find_clips
 
 
 @pytest.mark.parametrize(
@@ -67,6 +44,26 @@ def test_copying_is_scored_by_hand(clips: Path) -> None:
     assert score.j == pytest.approx((2 * 20 / 28 + 16 / 32) / 3)
 
 
+def test_stability_is_the_mean_over_neighbours_that_are_not_both_annotated(clips: Path) -> None:
+    # Frames 0 and 4 are annotated, so the copies are of 0, 0, 0, 4, 4; all rows are alike, so columns are counted.
+    # 0 to 1: the truth moves 4 and the matte stays: 4 + 4 columns wrong of a union of 28. 1 to 2: likewise, of 32.
+    # 2 to 3: the error is +8-16 -32-40, then -20-24 +44-48: 24 columns differ, of a union of 8-48.
+    # 3 to 4: the truth moves 4 onto the matte: 8 columns of 20-48.
+    (score,) = evaluate_clips(clips, ["copy"], [2], settings=EngineSettings(clips), only=["moving"]).scores
+    assert score.t == pytest.approx(np.mean([1 - 8 / (2 * 28), 1 - 8 / (2 * 32), 1 - 24 / (2 * 40), 1 - 8 / (2 * 28)]))
+
+
+def test_every_object_counts_alike() -> None:
+    # Two objects of one and four pixels; the second is missed in the only frame measured.
+    truth = np.zeros((2, 2, 4, 4), bool)
+    truth[:, 0, 0, 0] = truth[:, 1, 2:, 2:] = True
+    mattes = truth.copy()
+    mattes[1, 1] = False
+    score = score_mattes(mattes, truth, [0], Condition("synthetic", "two", "copy", 1))
+    assert (score.frames, score.j, score.f) == (1, 0.5, 0.5)
+    assert score.t == (1.0 + 0.5) / 2
+
+
 def test_overall_is_the_mean_over_clips_whatever_their_length(clips: Path) -> None:
     report = evaluate_clips(clips, ["copy"], [2], settings=EngineSettings(clips))
     moving, still = report.scores
@@ -84,8 +81,8 @@ def test_warp_beats_copying_where_things_move(clips: Path) -> None:
 def test_several_processes_give_the_same_scores(clips: Path) -> None:
     told: list[tuple[int, int]] = []
     alone = evaluate_clips(clips, ["copy"], [2, 3], settings=EngineSettings(clips))
-    together = evaluate_clips(
-        clips,
+    together = evaluate_footage(
+        find_clips(clips),
         ["copy"],
         [2, 3],
         settings=EngineSettings(clips),
@@ -157,57 +154,6 @@ def test_the_json_holds_every_clip_and_the_overall_means() -> None:
     ]
 
 
-def test_an_interrupted_evaluation_goes_on_where_it_stopped(clips: Path, tmp_path: Path) -> None:
-    def stop(done: int, total: int) -> None:
-        if done == 3:
-            raise KeyboardInterrupt
-
-    settings, out = EngineSettings(clips), tmp_path / "out"
-    with pytest.raises(KeyboardInterrupt):
-        evaluate_clips(clips, ["copy"], [2, 3], settings=settings, out=out, on_progress=stop)
-    told: list[tuple[int, int]] = []
-    resumed = evaluate_clips(
-        clips, ["copy"], [2, 3], settings=settings, out=out, on_progress=lambda *step: told.append(step)
-    )
-    assert told == [(3, 4), (4, 4)]
-    assert len((out / "measurements.jsonl").read_text().splitlines()) == 4
-    again = evaluate_clips(clips, ["copy"], [2, 3], settings=settings, out=out)
-    assert again == resumed
-
-
-def test_clips_measured_in_pieces_make_one_report(clips: Path, tmp_path: Path) -> None:
-    settings, out = EngineSettings(clips), tmp_path / "out"
-    for name in ("moving", "still"):
-        evaluate_clips(clips, ["copy"], [2], settings=settings, only=[name], out=out)
-    told: list[tuple[int, int]] = []
-    report = evaluate_clips(
-        clips, ["copy"], [2], settings=settings, out=out, on_progress=lambda *step: told.append(step)
-    )
-    assert told == [(2, 2)]
-    assert [score.condition.clip for score in report.scores] == ["moving", "still"]
-
-
-def test_footage_that_changed_is_measured_again(clips: Path, tmp_path: Path) -> None:
-    settings, out = EngineSettings(clips), tmp_path / "out"
-    (before,) = evaluate_clips(clips, ["copy"], [2], settings=settings, only=["still"], out=out).scores
-    shutil.rmtree(clips / "still")
-    write_clip(clips / "still", frames=5, step_px=6)
-    (after,) = evaluate_clips(clips, ["copy"], [2], settings=settings, only=["still"], out=out).scores
-    assert (before.j, before.frames) == (1.0, 2)
-    assert after.frames == 3
-    assert after.j < 0.7
-
-
-def test_synthetic_shots_have_scores_of_their_own(clips: Path) -> None:
-    shots = [HeldOutShot(0, frames=4, height=64, width=96), HeldOutShot(1, frames=4, height=64, width=96)]
-    report = evaluate_clips(clips, ["copy"], [1, 3], settings=EngineSettings(clips), only=["still"], synthetic=shots)
-    assert [report.of(name).overall("copy", 1).frames for name in report.sets] == [3, 6]
-    assert report.of("clips").overall("copy", 1).j == 1.0
-    assert 0.05 < report.of("synthetic").overall("copy", 1).j < 0.999
-    alone = evaluate_clips(None, ["copy"], [1, 3], settings=EngineSettings(clips), synthetic=shots)
-    assert [(s.condition, s.j) for s in alone.scores] == [(s.condition, s.j) for s in report.of("synthetic").scores]
-
-
 def test_an_unknown_clip_lists_those_that_are_there(clips: Path) -> None:
     with pytest.raises(SettingError, match=r"'bear'.*moving, still"):
         evaluate_clips(clips, ["copy"], [2], only=["bear"], settings=EngineSettings(clips))
@@ -227,8 +173,8 @@ def test_a_folder_without_clips_is_named(tmp_path: Path) -> None:
 def test_an_unknown_engine_fails_before_anything_is_measured(clips: Path) -> None:
     told: list[int] = []
     with pytest.raises(SettingError, match="'wrap'"):
-        evaluate_clips(
-            clips,
+        evaluate_footage(
+            find_clips(clips),
             ["copy", "wrap"],
             [2],
             settings=EngineSettings(clips),

@@ -1,11 +1,11 @@
-"""J and F against hand-worked masks."""
+"""J, F and T against hand-worked masks."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from rotomem.training import binarise, boundary_f, boundary_map, region_j
+from rotomem.training import binarise, boundary_f, boundary_map, region_j, temporal_stability
 
 
 def square(size: int, top: int, left: int, side: int) -> np.ndarray:
@@ -89,3 +89,46 @@ def test_the_default_bound_is_eight_thousandths_of_the_diagonal_rounded_up() -> 
     assert boundary_f(ours, truth) == 1.0
     ours[:, 104:105] = False
     assert boundary_f(ours, truth) == 0.0
+
+
+def test_a_matte_that_changes_as_the_truth_does_is_fully_stable() -> None:
+    moving = np.stack([square(12, 2, 2, 4), square(12, 2, 5, 4)])
+    assert temporal_stability(moving, moving) == 1.0
+    assert temporal_stability(np.zeros_like(moving), np.zeros_like(moving)) == 1.0
+
+
+def test_an_error_that_stays_costs_no_stability() -> None:
+    still, beside = np.stack([square(12, 2, 2, 4)] * 2), np.stack([square(12, 3, 4, 4)] * 2)
+    assert temporal_stability(beside, still) == 1.0
+
+
+def test_a_matte_that_drops_out_is_half_stable() -> None:
+    # 16 pixels vanish that should not; the union is those 16.
+    dropout = np.stack([square(12, 2, 2, 4), np.zeros((12, 12), bool)])
+    still = np.stack([square(12, 2, 2, 4)] * 2)
+    assert temporal_stability(dropout, still) == 1 - 16 / (2 * 16)
+    assert temporal_stability(dropout[::-1], still) == 1 - 16 / (2 * 16)
+
+
+def test_a_matte_left_behind_misses_the_change() -> None:
+    # The truth loses a column of 4 and wins one; the union is 5 columns.
+    still, moving = np.stack([square(12, 2, 2, 4)] * 2), np.stack([square(12, 2, 2, 4), square(12, 2, 3, 4)])
+    assert temporal_stability(still, moving) == 1 - 8 / (2 * 20)
+
+
+def test_an_error_that_travels_with_the_object_costs_its_leading_and_trailing_pixels() -> None:
+    # The matte has a column too many on the right: column 6, then 7. The union is columns 2 to 7.
+    truth = np.stack([square(12, 2, 2, 4), square(12, 2, 3, 4)])
+    wide = truth | np.roll(truth, 1, axis=2)
+    assert temporal_stability(wide, truth) == pytest.approx(1 - 8 / (2 * 24))
+
+
+def test_a_matte_that_moves_against_the_truth_is_not_stable_at_all() -> None:
+    left, right = square(12, 2, 0, 4), square(12, 2, 6, 4)
+    assert temporal_stability(np.stack([left, right]), np.stack([right, left])) == 0.0
+
+
+def test_stability_cuts_soft_mattes_as_j_does() -> None:
+    truth = np.stack([square(12, 2, 2, 4)] * 2)
+    soft = truth * np.array([0.6, 0.9], np.float32)[:, None, None]
+    assert temporal_stability(soft, truth) == 1.0

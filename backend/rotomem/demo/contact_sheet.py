@@ -10,23 +10,29 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rotomem.errors import OutputUnwritableError
+from rotomem.drawing import (
+    FAINT,
+    INK,
+    OBJECT_COLOURS,
+    PAPER,
+    Bytes,
+    Colour,
+    Floats,
+    fit,
+    light,
+    save_png,
+    tint,
+    to_bytes,
+    write_legend,
+    write_text,
+)
 from rotomem.matte.bezier import flatten_ribbon, shape_ribbon
-from rotomem.plates.publishing import publish_file
 from rotomem_client.shapes import Shape
 
-Floats = NDArray[np.float32]
-Bytes = NDArray[np.uint8]
-Colour = tuple[int, int, int]
-
 COLUMNS = ("plate", "roto / result", "matte", "result - truth")
-_OBJECT_COLOURS: tuple[Colour, ...] = ((89, 204, 255), (255, 204, 64), (191, 255, 115), (255, 140, 242))
 _TOO_MUCH: Colour = (255, 71, 51)
 _TOO_LITTLE: Colour = (64, 153, 255)
 _HOLDOUT: Colour = (255, 89, 217)
-_PAPER: Colour = (22, 22, 24)
-_INK: Colour = (230, 230, 224)
-_FAINT: Colour = (143, 145, 148)
 _BADGE: Colour = (250, 184, 46)
 
 _GAP = 10
@@ -77,7 +83,7 @@ def write_contact_sheet(
     if not rows:
         raise ValueError("a contact sheet needs at least one row")
     objects = list(dict.fromkeys(name for row in rows for name in row.mattes))
-    colours = {name: _OBJECT_COLOURS[index % len(_OBJECT_COLOURS)] for index, name in enumerate(objects)}
+    colours = {name: OBJECT_COLOURS[index % len(OBJECT_COLOURS)] for index, name in enumerate(objects)}
     height, width = rows[0].plate.shape[:2]
     tile = tile_width, max(1, round(tile_width * height / width))
     sheet = _blank_sheet(tile, len(rows))
@@ -89,35 +95,27 @@ def write_contact_sheet(
             left = _GUTTER + column * (tile_width + _GAP)
             sheet[top : top + tile[1], left : left + tile_width] = image
     _write_legend(sheet, colours)
-    encoded, png = cv2.imencode(".png", sheet[..., ::-1])
-    if not encoded:
-        raise OutputUnwritableError(f"{path} cannot be encoded as PNG; choose fewer frames or smaller tiles")
-
-    def write(temporary: Path) -> str:
-        temporary.write_bytes(png.tobytes())
-        return ""
-
-    publish_file(path, write)
+    save_png(path, sheet)
 
 
 def _row_images(row: ContactRow, tile: tuple[int, int], colours: Mapping[str, Colour]) -> list[Bytes]:
-    plate = _fit(row.plate, tile)
-    mattes = {name: _fit(matte, tile) for name, matte in row.mattes.items()}
+    plate = fit(row.plate, tile)
+    mattes = {name: fit(matte, tile) for name, matte in row.mattes.items()}
     tinted = plate * np.float32(0.72)
     if not row.shapes:
         for name, matte in mattes.items():
-            tinted += (0.55 * matte)[..., None] * (_light(colours[name]) * (0.35 + plate) - tinted)
-    second = _to_bytes(tinted)
+            tinted = tint(tinted, matte, plate, colours[name])
+    second = to_bytes(tinted)
     _draw_roto(second, row, colours)
     picture = np.zeros_like(plate)
     for name, matte in mattes.items():
-        picture += matte[..., None] * _light(_matte_colour(colours, name))
+        picture += matte[..., None] * light(_matte_colour(colours, name))
     difference = np.zeros_like(plate)
     for name, truth in row.truth.items():
         if name in row.mattes:
-            error = _fit(row.mattes[name] - truth, tile)[..., None]
-            difference += np.maximum(error, 0) * _light(_TOO_MUCH) + np.maximum(-error, 0) * _light(_TOO_LITTLE)
-    return [_to_bytes(plate), second, _to_bytes(picture), _to_bytes(difference)]
+            error = fit(row.mattes[name] - truth, tile)[..., None]
+            difference += np.maximum(error, 0) * light(_TOO_MUCH) + np.maximum(-error, 0) * light(_TOO_LITTLE)
+    return [to_bytes(plate), second, to_bytes(picture), to_bytes(difference)]
 
 
 def _matte_colour(colours: Mapping[str, Colour], name: str) -> Colour:
@@ -125,20 +123,12 @@ def _matte_colour(colours: Mapping[str, Colour], name: str) -> Colour:
     return (255, 255, 255) if len(colours) == 1 else colours[name]
 
 
-def _light(colour: Colour) -> Floats:
-    return np.array(colour, dtype=np.float32) / np.float32(255)
-
-
-def _to_bytes(image: Floats) -> Bytes:
-    return np.ascontiguousarray((np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8))
-
-
 def _draw_roto(canvas: Bytes, row: ContactRow, colours: Mapping[str, Colour]) -> None:
     height, width = row.plate.shape[:2]
     scale = canvas.shape[1] / width
     for name, shapes in row.shapes.items():
         for shape in sorted(shapes, key=_is_holdout, reverse=True):
-            colour = _HOLDOUT if _is_holdout(shape) else colours.get(name, _INK)
+            colour = _HOLDOUT if _is_holdout(shape) else colours.get(name, INK)
             outlines = flatten_ribbon(shape_ribbon(shape), width=width, height=height) * scale
             _draw_line(canvas, outlines[:, 0], colour)
             if _is_holdout(shape):
@@ -170,47 +160,34 @@ def _draw_dashes(canvas: Bytes, points: NDArray[np.float64], colour: Colour) -> 
             cv2.polylines(canvas, [fixed], False, faint, 1, cv2.LINE_AA, shift=4)
 
 
-def _fit(image: Floats, tile: tuple[int, int]) -> Floats:
-    shrinking = image.shape[1] > tile[0]
-    method = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, tile, interpolation=method), dtype=np.float32)
-
-
 def _blank_sheet(tile: tuple[int, int], rows: int) -> Bytes:
     width = _GUTTER + len(COLUMNS) * (tile[0] + _GAP)
     height = _HEADER + rows * (tile[1] + _GAP) + _FOOTER
-    return np.full((height, width, 3), _PAPER, dtype=np.uint8)
+    return np.full((height, width, 3), PAPER, dtype=np.uint8)
 
 
 def _write_heading(sheet: Bytes, title: str, subtitle: str, tile_width: int) -> None:
-    _write(sheet, title, (_GAP + 6, 40), _INK, size=0.95, weight=2)
-    _write(sheet, subtitle, (_GAP + 6, 68), _FAINT, size=0.52)
+    write_text(sheet, title, (_GAP + 6, 40), INK, size=0.95, weight=2)
+    write_text(sheet, subtitle, (_GAP + 6, 68), FAINT, size=0.52)
     for column, name in enumerate(COLUMNS):
-        _write(sheet, name, (_GUTTER + column * (tile_width + _GAP) + 2, _HEADER - 10), _INK, size=0.55)
+        write_text(sheet, name, (_GUTTER + column * (tile_width + _GAP) + 2, _HEADER - 10), INK, size=0.55)
 
 
 def _write_row_label(sheet: Bytes, row: ContactRow, top: int) -> None:
-    _write(sheet, str(row.frame), (_GAP + 6, top + 26), _INK, size=0.8, weight=2)
+    write_text(sheet, str(row.frame), (_GAP + 6, top + 26), INK, size=0.8, weight=2)
     if row.shapes:
         cv2.rectangle(sheet, (_GAP + 6, top + 40), (_GAP + 112, top + 62), _BADGE, -1)
-        _write(sheet, "annotated", (_GAP + 13, top + 56), _PAPER, size=0.5)
+        write_text(sheet, "annotated", (_GAP + 13, top + 56), PAPER, size=0.5)
     for line, text in enumerate(row.note.splitlines()):
-        _write(sheet, text, (_GAP + 6, top + 86 + 20 * line), _FAINT, size=0.46)
+        write_text(sheet, text, (_GAP + 6, top + 86 + 20 * line), FAINT, size=0.46)
 
 
 def _write_legend(sheet: Bytes, colours: Mapping[str, Colour]) -> None:
-    left, bottom = _GUTTER, sheet.shape[0] - 16
-    for text, colour in [
+    entries = [
         *((name, _matte_colour(colours, name)) for name in colours),
         ("holdout", _HOLDOUT),
-        ("dashed: feather edge", _FAINT),
+        ("dashed: feather edge", FAINT),
         ("more than the truth", _TOO_MUCH),
         ("less than the truth", _TOO_LITTLE),
-    ]:
-        cv2.rectangle(sheet, (left, bottom - 12), (left + 14, bottom + 2), colour, -1)
-        _write(sheet, text, (left + 22, bottom), _FAINT, size=0.5)
-        left += 22 + cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.5, 1)[0][0] + 34
-
-
-def _write(sheet: Bytes, text: str, at: tuple[int, int], colour: Colour, *, size: float, weight: int = 1) -> None:
-    cv2.putText(sheet, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, colour, weight, cv2.LINE_AA)
+    ]
+    write_legend(sheet, entries, left=_GUTTER, bottom=sheet.shape[0] - 16)

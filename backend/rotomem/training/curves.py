@@ -7,19 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from rotomem.errors import OutputUnwritableError
+from rotomem.training.chart import TICKS, Colour, Curve, Picture, draw_chart
 
-WIDTH, HEIGHT, MARGIN = 1200, 420, 60
 LOSSES = {"loss": (40, 40, 40), "mask": (200, 90, 30), "dice": (60, 150, 60), "correspondence": (40, 60, 200)}
 SCORES = {"network": (40, 60, 200), "memory_alone": (60, 150, 60), "carried": (200, 90, 30), "copied": (150, 150, 150)}
 """Curves and their colours, blue first, as OpenCV draws."""
 SMOOTHED_OVER = 0.01
-
-Picture = NDArray[np.uint8]
-Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def draw_curves(log_path: Path, picture_path: Path) -> None:
@@ -27,8 +24,6 @@ def draw_curves(log_path: Path, picture_path: Path) -> None:
 
     Raises ``OutputUnwritableError``.
     """
-    import cv2
-
     rows = [json.loads(line) for line in log_path.read_text(encoding="utf-8").splitlines()]
     steps = [row for row in rows if "loss" in row]
     checks = [{"minutes": row["minutes"], **row["validation"]} for row in rows if "validation" in row]
@@ -55,32 +50,15 @@ def _smoothed(curve: Curve) -> Curve:
     return x[span - 1 :][::every], means[::every]
 
 
-def _draw(curves: dict[str, Curve], colours: dict[str, tuple[int, int, int]], title: str) -> Picture:
-    import cv2
-
-    picture: Picture = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
+def _draw(curves: dict[str, Curve], colours: dict[str, Colour], title: str) -> Picture:
     values = np.concatenate([y for _, y in curves.values()])
     times = np.concatenate([x for x, _ in curves.values()])
-    top = float(np.ceil(values.max(initial=0.1) * 10) / 10)
     end = max(float(times.max(initial=0.0)), 1e-3)
-
-    def place(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.int32]:
-        across = MARGIN + x / end * (WIDTH - 2 * MARGIN)
-        down = HEIGHT - MARGIN - y / top * (HEIGHT - 2 * MARGIN)
-        return np.stack([across, down], axis=1).round().astype(np.int32)
-
-    def write(text: str, x: int, y: int, colour: tuple[int, int, int] = (0, 0, 0)) -> None:
-        cv2.putText(picture, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, 1, cv2.LINE_AA)
-
-    for share in np.linspace(0, 1, 6):
-        (left, y), (right, _) = place(np.array([0.0, end]), np.full(2, share * top))
-        cv2.line(picture, (int(left), int(y)), (int(right), int(y)), (225, 225, 225), 1)
-        write(f"{share * top:.2f}", 10, int(y) + 5)
-        write(f"{share * end:.1f} min", int(MARGIN + share * (WIDTH - 2 * MARGIN)) - 20, HEIGHT - MARGIN + 25)
-    write(title, MARGIN, 25)
-    for index, (name, (x, y)) in enumerate(curves.items()):
-        points = place(x, y)
-        cv2.polylines(picture, [points.reshape(-1, 1, 2)], False, colours[name], 2, cv2.LINE_AA)
-        last = f" {y[-1]:.3f}" if len(y) else ""
-        write(name.replace("_", " ") + last, MARGIN + 330 + 190 * index, 25, colours[name])
-    return picture
+    return draw_chart(
+        curves,
+        colours,
+        title,
+        end=end,
+        ticks=[(float(minutes), f"{minutes:.1f} min") for minutes in np.linspace(0, end, TICKS)],
+        top=float(np.ceil(values.max(initial=0.1) * 10) / 10),
+    )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import multiprocessing
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,12 +23,14 @@ import numpy as np
 
 from rotomem.errors import SettingError
 from rotomem.propagation import Engine, make_engine
-from rotomem.training.footage import Footage, FootageSource, HeldOutShot, find_clips
+from rotomem.training.footage import Footage, FootageSource, find_clips
+from rotomem.training.matte_samples import sampled_frames, save_samples
 from rotomem.training.measurement_log import MeasurementLog
 from rotomem.training.metrics import Mask, binarise, boundary_f, region_j, temporal_stability
 from rotomem.training.scores import ClipScore, Condition, EvaluationReport
 
 MEASUREMENTS = "measurements.jsonl"
+SAMPLES_FOLDER = "mattes"
 
 
 @dataclass(frozen=True)
@@ -60,32 +63,28 @@ def annotated_frames(count: int, total: int) -> list[int]:
     return sorted({round(position) for position in np.linspace(0, total - 1, count).tolist()})
 
 
-def evaluate_clips(
-    clips_dir: Path | None,
-    engines: Sequence[str] = ("copy", "warp"),
-    counts: Sequence[int] = (1, 3, 5, 10),
+def evaluate_footage(
+    footage: Sequence[FootageSource],
+    engines: Sequence[str],
+    counts: Sequence[int],
     *,
     settings: EngineSettings,
-    only: Sequence[str] | None = None,
-    synthetic: Sequence[HeldOutShot] = (),
     jobs: int = 1,
     out: Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> EvaluationReport:
-    """Measure every engine on every clip and synthetic shot with every number of annotations.
+    """Measure every engine on all footage with every number of annotations.
 
     Args:
-        clips_dir: folder of clip folders, see ``load_clip``; None measures synthetic shots alone.
         engines: names for ``make_engine``.
         counts: numbers of annotated frames.
-        only: names of clips; None takes all.
-        synthetic: held-out shots.
         jobs: processes at once.
-        out: folder that keeps each measurement as soon as it is finished; those that it holds are not made again.
+        out: folder that keeps each measurement as soon as it is finished, and a few of its mattes; what it holds is
+            not measured again.
         on_progress: told (done, total) measurements, before the first and after each.
 
     Raises:
-        SettingError: no such clip, a count below 1, or nothing to measure on.
+        SettingError: a count below 1, or nothing to measure on.
         OutputUnwritableError: ``out`` cannot be written.
         RotomemError: what an engine or a clip raises.
     """
@@ -93,13 +92,10 @@ def evaluate_clips(
         raise SettingError(f"annotations {list(counts)}: give at least one number, each 1 or more")
     if jobs < 1:
         raise SettingError(f"jobs is {jobs}; give 1 or more")
-    footage: list[list[FootageSource]] = [
-        [*(find_clips(clips_dir, only) if clips_dir is not None else ())],
-        [*synthetic],
-    ]
-    if not any(footage):
+    if not footage:
         raise SettingError("there is nothing to measure on; give --clips CLIPS, or --synthetic with 1 or more")
-    tasks = _plan(footage, _check_engines(engines, settings), counts, settings)
+    samples = out / SAMPLES_FOLDER if out is not None else None
+    tasks = _plan(footage, _check_engines(engines, settings), counts, settings, samples)
     log = MeasurementLog(out / MEASUREMENTS) if out is not None else None
     scores = _recall(tasks, log)
     tell = on_progress or (lambda done, total: None)
@@ -112,12 +108,26 @@ def evaluate_clips(
     return EvaluationReport(tuple(scores[task] for task in tasks))
 
 
+def evaluate_clips(
+    clips_dir: Path,
+    engines: Sequence[str],
+    counts: Sequence[int],
+    *,
+    settings: EngineSettings,
+    only: Sequence[str] | None = None,
+    jobs: int = 1,
+) -> EvaluationReport:
+    """Measure on a folder of clips, or ``only`` some of them; see :func:`evaluate_footage` and ``find_clips``."""
+    return evaluate_footage(find_clips(clips_dir, only), engines, counts, settings=settings, jobs=jobs)
+
+
 @dataclass(frozen=True)
 class _Measurement:
     source: FootageSource
     fingerprint: str
     condition: Condition
     settings: EngineSettings
+    samples: Path | None
 
 
 def _check_engines(engines: Sequence[str], settings: EngineSettings) -> dict[str, str]:
@@ -126,19 +136,22 @@ def _check_engines(engines: Sequence[str], settings: EngineSettings) -> dict[str
 
 
 def _plan(
-    footage: Sequence[Sequence[FootageSource]],
+    footage: Sequence[FootageSource],
     engines: dict[str, str],
     counts: Sequence[int],
     settings: EngineSettings,
+    samples: Path | None,
 ) -> list[_Measurement]:
+    """Order by set of footage, then number of annotations: what is finished first can be compared."""
     tasks = []
-    for sources in footage:
-        fingerprints = [source.fingerprint for source in sources]
-        for count, engine, (source, fingerprint) in product(counts, engines, zip(sources, fingerprints, strict=True)):
+    identified = [(source, source.fingerprint) for source in footage]
+    for footage_set in dict.fromkeys(source.set for source in footage):
+        members = [(source, fingerprint) for source, fingerprint in identified if source.set == footage_set]
+        for count, engine, (source, fingerprint) in product(counts, engines, members):
             sha256 = engines[engine]
             tuned = settings.tune if sha256 else None
             condition = Condition(source.set, source.name, engine, count, sha256, tuned)
-            tasks.append(_Measurement(source, fingerprint, condition, settings))
+            tasks.append(_Measurement(source, fingerprint, condition, settings, samples))
     return tasks
 
 
@@ -155,9 +168,16 @@ def _run(tasks: Sequence[_Measurement], jobs: int) -> Iterator[tuple[_Measuremen
             yield task, _measure(task)
         return
     # Spawned, since torch and OpenCV hold threads that a fork would break.
-    with multiprocessing.get_context("spawn").Pool(jobs, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    with multiprocessing.get_context("spawn").Pool(jobs, initializer=_limit_threads, initargs=(threads,)) as pool:
         for index, score in pool.imap_unordered(_measure_indexed, list(enumerate(tasks))):
             yield tasks[index], score
+
+
+def _limit_threads(count: int) -> None:
+    """Share the cores between processes; torch, not loaded yet, reads the variable, and the user's setting wins."""
+    os.environ.setdefault("OMP_NUM_THREADS", str(count))
+    cv2.setNumThreads(count)
 
 
 def _measure_indexed(numbered: tuple[int, _Measurement]) -> tuple[int, ClipScore]:
@@ -172,6 +192,9 @@ def _measure(task: _Measurement) -> ClipScore:
     started = time.perf_counter()
     mattes = _propagate(engine, footage, given)
     seconds = time.perf_counter() - started
+    if task.samples is not None:
+        unions: Mask = np.asarray(mattes[sampled_frames(given, len(mattes))].any(axis=1))
+        save_samples(task.samples, task.condition, unions)
     return replace(score_mattes(mattes, binarise(footage.truth), given, task.condition), seconds=seconds)
 
 

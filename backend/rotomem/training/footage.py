@@ -10,7 +10,6 @@ from typing import Protocol
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from rotomem.errors import PlateMissingError, PlateSizeError, PlateUnreadableError, SettingError
 from rotomem.propagation import Image
@@ -185,7 +184,7 @@ class SyntheticClip:
     """
 
     name: str
-    images: NDArray[np.float32]
+    images: Image
     truth: Image
 
     @property
@@ -194,7 +193,8 @@ class SyntheticClip:
         return self.images.shape[1], self.images.shape[2]
 
     def image(self, frame: int) -> Image:
-        return self.images[frame]
+        """Return (H, W, 3) RGB in [0, 1]."""
+        return np.asarray(self.images[frame])
 
 
 @dataclass(frozen=True)
@@ -243,7 +243,7 @@ class HeldOutShot:
             shown = shot.present[0, 0]
             if shown.any():
                 break
-        images = shot.rgb[0].movedim(1, -1).contiguous().numpy()
+        images: Image = shot.rgb[0].movedim(1, -1).contiguous().numpy()
         return SyntheticClip(self.name, images, shot.alpha_modal[0, :, shown].contiguous().numpy())
 
 

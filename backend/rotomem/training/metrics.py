@@ -79,7 +79,7 @@ def temporal_stability(mattes: NDArray[Any], truth: NDArray[Any]) -> float:
     The benchmark's own T (CVPR 2016, section 4) aligns the contours of neighbouring results by dynamic time warping of
     shape contexts and never looks at the truth. So an object that truly changes shape, or is
     hidden in part, counts as unstable there, and a matte that copies its neighbour is perfect. Here the truth says
-    what should have changed, and copying on a moving object is told for what it is.
+    what should have changed. T says nothing on accuracy: a matte that is steadily wrong is stable.
 
     Args:
         mattes: (2, H, W) in [0, 1], earlier frame first.
