@@ -84,7 +84,9 @@ def test_dropped_finer_features_are_computed_again_without_the_key(
             core.clear_temporary()
             results.append(torch.stack([core.step(frame, images[frame]) for frame in range(1, 7)]))
         held = [
-            (image, cache.find(frame, image)) for frame in range(7) for image in [core._prepare(frame, images[frame])]
+            (image, cache.find(frame, image, core._source))
+            for frame in range(7)
+            for image in [core._prepare(frame, images[frame])]
         ]
         assert cache.byte_count == sum(size_of(image, features) for image, features in held if features) <= max_bytes
     assert len(keys) == 2 * 7

@@ -5,6 +5,7 @@ Written from ``specs/xmem.md`` and the papers (XMem, ECCV 2022; XMem++, ICCV 202
 
 from rotomem.vos.checkpoint import LoadedNetwork, convert_checkpoint, load_network, save_weights
 from rotomem.vos.config import MemoryConfig, NetworkConfig
+from rotomem.vos.disk_tier import DiskTier
 from rotomem.vos.feature_cache import FeatureCache
 from rotomem.vos.flow_prior import Track, carry_mattes, extend_track, flow_agreement, join_priors
 from rotomem.vos.inference_core import PHASES, InferenceCore
@@ -14,6 +15,7 @@ from rotomem.vos.weights_store import WeightsFile, add_weights, find_weights, in
 
 __all__ = [
     "PHASES",
+    "DiskTier",
     "FeatureCache",
     "FrameFeatures",
     "InferenceCore",

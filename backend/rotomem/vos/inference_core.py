@@ -13,6 +13,7 @@ from rotomem.errors import AnnotationError, AnnotationSizeError, PlateSizeError
 from rotomem.vos.aggregate import aggregate
 from rotomem.vos.config import MemoryConfig
 from rotomem.vos.feature_cache import FeatureCache
+from rotomem.vos.fingerprint import network_fingerprint
 from rotomem.vos.memory_bank import MemoryBank
 from rotomem.vos.network import FrameFeatures, Network
 from rotomem.vos.padding import Padding
@@ -55,6 +56,7 @@ class InferenceCore:
         self.memory = MemoryBank(self.config, permanent)
         self.timings_s = dict.fromkeys(PHASES, 0.0)
         self._features = features
+        self._source = "" if features is None else _arithmetic(network, autocast)
         self._autocast = autocast
         self._time_device = time_device
         self._device = next(network.parameters()).device
@@ -217,14 +219,15 @@ class InferenceCore:
             readout = self.memory.read(features, readable)
         if features.finer is None:
             with self._timed("encode_key"), self._mixed_precision():
-                features.finer = self.network.encode_finer(image)
+                finer = None if self._features is None else self._features.find_finer(frame, image, self._source)
+                features.finer = finer or self.network.encode_finer(image)
         with self._timed("decode"), self._mixed_precision():
             logits, updated = self.network.decode(features, readout, hidden[:, readable], update_hidden=update_hidden)
             masks[:, readable] = logits.sigmoid()
             hidden = hidden.clone()
             hidden[:, readable] = updated
         if self._features is not None:
-            self._features.keep(frame, image, features)  # grown by the decoder's image part
+            self._features.keep(frame, image, features, self._source)  # grown by the decoder's image part
         return masks, hidden
 
     def _remember(self, frame: int, image: Tensor, masks: Tensor, known: tuple[bool, ...]) -> None:
@@ -235,11 +238,11 @@ class InferenceCore:
 
     def _encode_key(self, frame: int, image: Tensor) -> FrameFeatures:
         with self._timed("encode_key"), self._mixed_precision():
-            features = None if self._features is None else self._features.find(frame, image)
+            features = None if self._features is None else self._features.find(frame, image, self._source)
             if features is None:
                 features = self.network.encode_key(image)
                 if self._features is not None:
-                    self._features.keep(frame, image, features)
+                    self._features.keep(frame, image, features, self._source)
             return features
 
     def _encode_value(self, image: Tensor, features: FrameFeatures, masks: Tensor, objects: Sequence[bool]) -> Tensor:
@@ -318,3 +321,10 @@ class InferenceCore:
             if self._time_device and self._device.type == "cuda":
                 torch.cuda.synchronize(self._device)
             self.timings_s[phase] += time.perf_counter() - start
+
+
+def _arithmetic(network: Network, autocast: torch.dtype | None) -> str:
+    """Return a name for what decides a frame's features beside its image: weights, device and precision."""
+    device = next(network.parameters()).device.type
+    precision = str(autocast or torch.float32).removeprefix("torch.")
+    return f"{network_fingerprint(network)}-{device}-{precision}"
