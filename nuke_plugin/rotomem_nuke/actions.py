@@ -4,86 +4,27 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
+import subprocess
+import sys
 import threading
-from dataclasses import replace
 from pathlib import Path
+from typing import Callable
 
-from rotomem_nuke import host, roto
-from rotomem_nuke.annotation import Drawing, alpha_renderer, read_drawing
+from rotomem_nuke import host, roto, runs, staleness
+from rotomem_nuke.background import work_then
+from rotomem_nuke.cache import clear_mattes, next_version
+from rotomem_nuke.collection import annotated_frames, collect, drawing_node, read_graph, show_drawing, views_of
 from rotomem_nuke.errors import GraphError, PluginError
-from rotomem_nuke.node import PLATE_INPUT, ROTO_INPUT, RotomemNode, Settings
-from rotomem_nuke.plate import PlateSource, extractor, find_plate, upstream_of
-from rotomem_nuke.propagation import Propagation, PropagationRequest, Report, explain, is_expected
+from rotomem_nuke.node import RotomemNode
+from rotomem_nuke.propagation import Propagation, explain
+from rotomem_nuke.shot import connect
+from rotomem_nuke.suggestion import describe
+from rotomem_nuke.suggestion import suggest as ask_for_suggestions
 
 log = logging.getLogger(__name__)
 
-_running: dict[str, Run] = {}
-
-
-class Run:
-    """A propagation in progress, with the node that shows it."""
-
-    def __init__(self, node: RotomemNode, request: PropagationRequest) -> None:
-        self._node = node
-        self._request = request
-        self._stop = threading.Event()
-        self._bar = host.ProgressBar(f"Rotomem: {request.settings.name}")
-        self._last = Report("")
-        self.finished = threading.Event()
-
-    def stop(self) -> None:
-        self._stop.set()
-
-    def start(self) -> None:
-        """Return at once where Nuke has a window; otherwise when the job ended."""
-        _running[self._request.settings.node_uuid] = self
-        if host.gui():
-            threading.Thread(target=self._run_in_background, name="rotomem", daemon=True).start()
-            return
-        try:
-            self._run()
-        except Exception as error:
-            self._fail(error)
-            raise
-        finally:
-            self._forget()
-
-    def _run_in_background(self) -> None:
-        try:
-            self._run()
-        except Exception as error:  # a thread's last resort: the artist reads it on the node
-            self._fail(error)
-        finally:
-            self._forget()
-
-    def _run(self) -> None:
-        self._end(Propagation(self._request, show=self._show, stopped=self._stopped).run())
-
-    def _stopped(self) -> bool:
-        return self._stop.is_set() or self._bar.cancelled
-
-    def _show(self, report: Report) -> None:
-        percent = 100 * report.done // max(1, report.total)
-        self._bar.show(percent, report.sentence)
-        if report.done != self._last.done:
-            log.info("Progress: %d%%", percent)
-        self._last = report
-        host.later(lambda: _show_on_node(self._node, self._request, report))
-
-    def _end(self, report: Report) -> None:
-        self._show(report)
-        log.info("%s: %s", self._request.settings.name, report.sentence)
-
-    def _fail(self, error: Exception) -> None:
-        if not is_expected(error):
-            log.error("%s: propagation failed", self._request.settings.name, exc_info=error)
-        self._end(replace(self._last, sentence=f"failed: {explain(error)}", reload=self._last.done > 0))
-
-    def _forget(self) -> None:
-        self._bar.close()
-        _running.pop(self._request.settings.node_uuid, None)
-        self.finished.set()
+_asking: dict[str, threading.Event] = {}
+"""Nodes that wait for a suggestion, with what ends the wait."""
 
 
 def propagate(node: host.Node) -> None:
@@ -93,126 +34,230 @@ def propagate(node: host.Node) -> None:
         PluginError: without a window only; with one, the sentence is shown.
         ClientError: likewise.
     """
+    rotomem = _button(node)
+    if rotomem is None:
+        return
     try:
-        rotomem = RotomemNode.of(node)
-        if rotomem.identifier in _running:
-            raise GraphError(f"{rotomem.name} is propagating already; press stop first")
-        run = Run(rotomem, collect(rotomem))
+        _require_idle(rotomem)
+        _require_thawed(rotomem)
+        tasks = [Propagation(request) for request in collect(rotomem)]
     except PluginError as error:
         _refuse(node, error)
         return
-    except ImportError as error:
-        _refuse(node, PluginError(f"Python lacks {error.name}; install the plugin's wheels"))
-        return
-    run.start()
+    runs.start(rotomem, tasks)
 
 
 def stop(node: host.Node) -> None:
-    """Stop the node's propagation after the frame it is at; finished mattes stay."""
-    run = _running.get(RotomemNode.of(node).identifier)
+    """Stop the node's work after the frame it is at; finished mattes stay."""
+    identifier = RotomemNode.of(node).identifier
+    run = runs.running(identifier)
     if run is not None:
         run.stop()
-
-
-def rescan(node: host.Node) -> None:
-    """Show which objects the Roto holds now."""
-    rotomem = RotomemNode.of(node)
-    drawn = rotomem.input(ROTO_INPUT)
-    try:
-        source = upstream_of(drawn) if drawn is not None else None
-    except GraphError:
-        source = None
-    names = [found.name for found in roto.roto_objects(source)] if source is not None and roto.is_roto(source) else []
-    rotomem.show_objects(names)
+    asking = _asking.get(identifier)
+    if asking is not None:
+        asking.set()
 
 
 def is_running(node: host.Node) -> bool:
-    return RotomemNode.of(node).identifier in _running
+    identifier = RotomemNode.of(node).identifier
+    return runs.running(identifier) is not None or identifier in _asking
 
 
-def collect(rotomem: RotomemNode) -> PropagationRequest:
-    """Read the graph into plain values.
-
-    Raises:
-        GraphError: with the input, knob or frame that is wrong.
-    """
-    settings = rotomem.settings()
-    wired = rotomem.input(PLATE_INPUT)
-    if wired is None:
-        raise GraphError("the plate input is not connected; wire the plate into 'img'")
-    plate = find_plate(wired, settings.input_colour)
-    first, last = _frame_range(settings, plate)
-    drawing = read_drawing(rotomem.input(ROTO_INPUT), settings.annotated, plate)
-    whole = plate
-    plate = _needed_part(whole, settings, drawing, first, last)
-    rotomem.show_objects(drawing.objects)
-    for remark in drawing.remarks:
-        log.warning("%s: %s", settings.name, remark)
-    if plate.extracted_because:
-        log.info("%s: the plate is rendered, for %s", settings.name, plate.extracted_because)
-    folder = Path(tempfile.mkdtemp(prefix="rotomem-", dir=os.environ.get("NUKE_TEMP_DIR")))
-    return PropagationRequest(
-        settings=settings,
-        plate=plate,
-        objects=drawing.objects,
-        annotations=drawing.annotations,
-        remarks=drawing.remarks,
-        first=first,
-        last=last,
-        shown_first=whole.first,
-        shown_last=whole.last,
-        folder=folder,
-        extract=extractor(wired, folder),
-        render_alpha=alpha_renderer(drawing, plate, folder),
-    )
-
-
-def _frame_range(settings: Settings, plate: PlateSource) -> tuple[int, int]:
-    if settings.frame_range == "custom":
-        first, last = settings.first, settings.last
-    elif settings.frame_range == "global":
-        first, last = int(float(host.value("root.first_frame"))), int(float(host.value("root.last_frame")))
-    else:
-        first, last = plate.first, plate.last
-    if last < first:
-        raise GraphError(f"the frame range {first}-{last} ends before it begins; correct 'frame range'")
-    if first < plate.first or last > plate.last:
-        if settings.frame_range == "custom":
-            raise GraphError(
-                f"the frame range {first}-{last} reaches outside of the plate ({plate.first}-{plate.last}); "
-                "correct 'frame range'"
-            )
-        first, last = max(first, plate.first), min(last, plate.last)
-        if last < first:
-            raise GraphError("the script's frame range does not meet the plate's; correct 'frame range'")
-    return first, last
-
-
-def _needed_part(plate: PlateSource, settings: Settings, drawing: Drawing, first: int, last: int) -> PlateSource:
-    """Cut the plate to what the range, its handles and the annotations need: no other frame is rendered or sent."""
-    frames = [annotation.frame for annotation in drawing.annotations]
-    return replace(
-        plate,
-        first=max(plate.first, min([first - settings.handles, *frames])),
-        last=min(plate.last, max([last + settings.handles, *frames])),
-    )
-
-
-def _show_on_node(node: RotomemNode, request: PropagationRequest, report: Report) -> None:
-    if not node.attached:  # deleted meanwhile; an undo finds the mattes in the cache
+def suggest(node: host.Node) -> None:
+    """Ask the daemon where to draw next; the playhead goes there and the status says why."""
+    rotomem = _button(node)
+    if rotomem is None:
         return
-    with host.unrecorded():
-        node.show_status(report.sentence)
-        if report.engine:
-            node.show_engine(report.engine)
-        if report.reload and report.on_disk:
-            node.show_mattes(
-                request.settings.mattes,
-                min(request.shown_first, report.on_disk[0]),
-                max(request.shown_last, report.on_disk[-1]),
-                len(report.on_disk),
-                on_error="error" if report.complete else "black",
-            )
+    try:
+        _require_idle(rotomem)
+        request = collect(rotomem)[0]
+    except PluginError as error:
+        _refuse(node, error)
+        return
+    identifier, stopped = rotomem.identifier, threading.Event()
+    _asking[identifier] = stopped
+
+    def say(sentence: str) -> None:
+        host.later(lambda: _show_status(rotomem, sentence))
+
+    def shown(suggestions: tuple) -> None:  # type: ignore[type-arg]
+        _asking.pop(identifier, None)
+        if not rotomem.attached:
+            return
+        with host.unrecorded():
+            rotomem.show_suggestions([entry.frame for entry in suggestions])
+            rotomem.show_status(describe(suggestions))
+        if suggestions:
+            host.move_playhead(suggestions[0].frame)
+
+    def failed(error: Exception) -> None:
+        _asking.pop(identifier, None)
+        _show_status(rotomem, f"failed: {explain(error)}")
+
+    work_then(lambda: ask_for_suggestions(request, say=say, stopped=stopped.is_set), shown, failed)
+
+
+def previous_annotated(node: host.Node) -> None:
+    """Move the playhead to the annotated frame before it."""
+    _step(node, lambda frames, here: max((frame for frame in frames if frame < here), default=None), "before")
+
+
+def next_annotated(node: host.Node) -> None:
+    """Move the playhead to the annotated frame after it."""
+    _step(node, lambda frames, here: min((frame for frame in frames if frame > here), default=None), "after")
+
+
+def rescan(node: host.Node) -> None:
+    """Show which objects the Roto holds now, and on which frames they are drawn."""
+    rotomem = RotomemNode.of(node)
+    source = drawing_node(rotomem)
+    rotomem.show_objects([found.name for found in roto.roto_objects(source)] if source is not None else [])
+    try:
+        show_drawing(rotomem, read_graph(rotomem)[0])
+    except PluginError as error:
+        rotomem.show_status(str(error))
+
+
+def version_up(node: host.Node) -> None:
+    """Go on in a new, empty version."""
+    rotomem = _button(node)
+    if rotomem is None:
+        return
+    try:
+        _require_idle(rotomem)
+        settings = rotomem.settings(views_of(rotomem.settings())[0])
+    except PluginError as error:
+        _refuse(node, error)
+        return
+
+    def shown(version: int) -> None:
+        if rotomem.attached:
+            rotomem.show_version(version)
+            staleness.show_version(rotomem)
+
+    work_then(lambda: next_version(settings.mattes, settings.version), shown, lambda error: _refuse_later(node, error))
+
+
+def open_cache(node: host.Node) -> None:
+    """Open the folder of this version's mattes in the system's file browser."""
+    rotomem = _button(node)
+    if rotomem is None:
+        return
+    folder = _cache_folders(rotomem)[0]
+
+    def browse() -> None:
+        if not folder.is_dir():
+            raise GraphError(f"{folder.as_posix()} does not exist yet; it is made with the first matte")
+        if sys.platform == "win32":
+            os.startfile(str(folder))
+        else:
+            subprocess.Popen(["open" if sys.platform == "darwin" else "xdg-open", str(folder)])
+
+    work_then(browse, lambda _: None, lambda error: _refuse_later(node, error))
+
+
+def clear_cache(node: host.Node) -> None:
+    """Delete this version's mattes from the cache, after a question; what the daemon has stays there."""
+    rotomem = _button(node)
+    if rotomem is None:
+        return
+    try:
+        _require_idle(rotomem)
+        _require_thawed(rotomem)
+        patterns = [rotomem.settings(view).mattes for view in views_of(rotomem.settings())]
+    except PluginError as error:
+        _refuse(node, error)
+        return
+    version = rotomem.settings().version
+    if not host.ask(f"Delete the mattes of {rotomem.name} v{version:03d} in {Path(patterns[0]).parent.as_posix()}?"):
+        return
+
+    def cleared(count: int) -> None:
+        if rotomem.attached:
+            rotomem.show_nothing()
+            rotomem.show_status(f"{count} {'matte' if count == 1 else 'mattes'} deleted; Propagate brings them back")
+
+    work_then(
+        lambda: sum(clear_mattes(pattern) for pattern in patterns), cleared, lambda error: _refuse_later(node, error)
+    )
+
+
+def test_backend(node: host.Node) -> None:
+    """Ask the daemon who it is; the answer stands beside the button."""
+    rotomem = _button(node)
+    if rotomem is None:
+        return
+    try:
+        settings = rotomem.settings()
+    except PluginError as error:
+        _refuse(node, error)
+        return
+    rotomem.show_daemon(f"asking {settings.endpoint}")
+
+    def ask() -> str:
+        with connect(settings) as client:
+            welcome = client.connect()
+            worker = client.ping()
+        engines = ", ".join(welcome.engines)
+        return f"{settings.endpoint}: Rotomem {welcome.server_version} on {welcome.device}, {worker}; engines {engines}"
+
+    def answered(sentence: str) -> None:
+        if rotomem.attached:
+            rotomem.show_daemon(sentence)
+
+    work_then(ask, answered, lambda error: answered(explain(error)))
+
+
+def _step(node: host.Node, pick: Callable[[list[int], int], int | None], where: str) -> None:
+    rotomem = _button(node)
+    if rotomem is None:
+        return
+    try:
+        here = host.frame()
+        target = pick(annotated_frames(rotomem), here)
+        if target is None:
+            raise GraphError(f"no frame {where} {here} is annotated")
+    except PluginError as error:
+        _refuse(node, error)
+        return
+    host.move_playhead(target)
+
+
+def _button(node: host.Node) -> RotomemNode | None:
+    try:
+        return RotomemNode.of(node)
+    except PluginError as error:
+        _refuse(node, error)
+        return None
+
+
+def _require_idle(rotomem: RotomemNode) -> None:
+    if runs.running(rotomem.identifier) is not None:
+        raise GraphError(f"{rotomem.name} is propagating already; press stop first")
+    if rotomem.identifier in _asking:
+        raise GraphError(f"{rotomem.name} waits for a suggestion; press stop first")
+
+
+def _require_thawed(rotomem: RotomemNode) -> None:
+    settings = rotomem.settings()
+    if settings.frozen:
+        raise GraphError(
+            f"{rotomem.name} v{settings.version:03d} is frozen; press 'version up', or switch 'freeze' off first"
+        )
+
+
+def _cache_folders(rotomem: RotomemNode) -> list[Path]:
+    return [Path(rotomem.settings(view).mattes).parent for view in views_of(rotomem.settings())]
+
+
+def _show_status(rotomem: RotomemNode, sentence: str) -> None:
+    if rotomem.attached:
+        with host.unrecorded():
+            rotomem.show_status(sentence)
+
+
+def _refuse_later(node: host.Node, error: Exception) -> None:
+    _refuse(node, PluginError(explain(error)))
 
 
 def _refuse(node: host.Node, error: PluginError) -> None:

@@ -11,7 +11,6 @@ from typing import Callable, Optional
 from rotomem_client.shapes import Shape
 from rotomem_nuke import host, roto
 from rotomem_nuke.errors import GraphError
-from rotomem_nuke.formats import Format
 from rotomem_nuke.plate import PlateSource, upstream_of
 from rotomem_nuke.temporary import render_node
 
@@ -54,6 +53,15 @@ class Drawing:
     source: host.Node
 
 
+def drawn_by(node: Optional[host.Node], annotated: str) -> list[int]:
+    """Return the annotated frames, ascending, of what is wired into the roto input; raises like ``read_drawing``."""
+    source = _source(node)
+    listed = parse_frames(annotated)
+    if listed or not roto.is_roto(source):
+        return listed
+    return sorted({frame for found in roto.roto_objects(source) for frame in roto.key_frames(source, found)})
+
+
 def read_drawing(node: Optional[host.Node], annotated: str, plate: PlateSource) -> Drawing:
     """Read what is wired into the roto input. Main thread only.
 
@@ -65,11 +73,7 @@ def read_drawing(node: Optional[host.Node], annotated: str, plate: PlateSource) 
     Raises:
         GraphError: nothing wired, nothing drawn, no annotated frame, or one outside of the plate.
     """
-    if node is None:
-        raise GraphError("the roto input is not connected; wire a Roto into 'roto'")
-    source = upstream_of(node)
-    if source["disable"].value():
-        raise GraphError(f"{source.fullName()} is disabled; enable it or wire another node into 'roto'")
+    source = _source(node)
     listed = parse_frames(annotated)
     for frame in listed:
         if not plate.first <= frame <= plate.last:
@@ -87,6 +91,15 @@ def read_drawing(node: Optional[host.Node], annotated: str, plate: PlateSource) 
     reason = f"{source.name()} is a {source.Class()}"
     found = tuple(Annotation(frame, name, rendered_because=reason) for frame in listed)
     return Drawing((name,), found, (), source)
+
+
+def _source(node: Optional[host.Node]) -> host.Node:
+    if node is None:
+        raise GraphError("the roto input is not connected; wire a Roto into 'roto'")
+    source = upstream_of(node)
+    if source["disable"].value():
+        raise GraphError(f"{source.fullName()} is disabled; enable it or wire another node into 'roto'")
+    return source
 
 
 def parse_frames(text: str) -> list[int]:
@@ -107,19 +120,25 @@ def parse_frames(text: str) -> list[int]:
     return sorted(frames)
 
 
-def alpha_renderer(drawing: Drawing, plate: PlateSource, folder: Path) -> Callable[[Annotation], Path]:
-    """Return a function that renders one annotation's alpha to EXR; it must be called on the main thread."""
+RenderAlpha = Callable[[Path, Annotation], Path]
 
-    def render(annotation: Annotation) -> Path:
+
+def alpha_renderer(drawing: Drawing, plate: PlateSource) -> RenderAlpha:
+    """Return a function (folder, annotation) -> file that renders its alpha; it must be called on the main thread."""
+
+    def render(folder: Path, annotation: Annotation) -> Path:
         pattern = folder / f"{annotation.object_name}.%04d.exr"
-        if not annotation.members:
-            frame = annotation.frame
-            render_node(drawing.source, pattern, frame, frame, channels="alpha", size=plate.format)
+        if annotation.members:
+            _render_alone(drawing.source, annotation, pattern, plate)
         else:
-            _render_alone(drawing.source, annotation, pattern, plate.format)
+            _render_alpha(drawing.source, annotation.frame, pattern, plate)
         return folder / f"{annotation.object_name}.{annotation.frame:04d}.exr"
 
     return render
+
+
+def _render_alpha(source: host.Node, frame: int, pattern: Path, plate: PlateSource) -> None:
+    render_node(source, pattern, frame, frame, channels="alpha", size=plate.format, view=plate.view)
 
 
 def _read_roto(source: host.Node, listed: Sequence[int], plate: PlateSource) -> Drawing:
@@ -152,13 +171,13 @@ def _read_roto(source: host.Node, listed: Sequence[int], plate: PlateSource) -> 
 
 def _annotation_at(source: host.Node, found: roto.RotoObject, frame: int, plate: PlateSource) -> Annotation:
     try:
-        shapes = roto.shapes_at(source, found, frame, height=plate.format.height, view=host.views()[0])
+        shapes = roto.shapes_at(source, found, frame, height=plate.format.height, view=plate.view or host.views()[0])
     except roto.NotShapesError as reason:
         return Annotation(frame, found.name, rendered_because=str(reason), members=found.members)
     return Annotation(frame, found.name, shapes=tuple(shapes), absent=not shapes)
 
 
-def _render_alone(source: host.Node, annotation: Annotation, pattern: Path, size: Format) -> None:
+def _render_alone(source: host.Node, annotation: Annotation, pattern: Path, plate: PlateSource) -> None:
     """Render one object of a Roto without the others and without the alpha that its input carries.
 
     A copy is pruned: hiding the artist's own layers would change their script.
@@ -175,6 +194,6 @@ def _render_alone(source: host.Node, annotation: Annotation, pattern: Path, size
                 if index not in annotation.members:
                     root.remove(index)
             curves.changed()
-            render_node(alone, pattern, annotation.frame, annotation.frame, channels="alpha", size=size)
+            _render_alpha(alone, annotation.frame, pattern, plate)
         finally:
             host.delete(alone)

@@ -1,18 +1,33 @@
-"""What Nuke calls by itself. Fast, re-entrant, no file and no network; nothing here starts work."""
+"""What Nuke calls by itself. Fast, re-entrant, no file and no network; nothing here starts a propagation."""
 
 from __future__ import annotations
 
 from typing import Optional
 
-from rotomem_nuke import host
+from rotomem_nuke import host, runs, staleness
 from rotomem_nuke.node import RotomemNode, is_rotomem
+
+COMPARED = frozenset(
+    {"engine", "weights", "refine_edges", "tune", "process_at", "input_colour", "colourspace", "annotated", "showPanel"}
+)
+"""Knobs that the mattes depend on, and the moment at which an artist looks."""
 
 
 def on_create() -> None:
-    """A node was created, pasted, loaded or brought back by undo: it gets an identifier nobody else has."""
+    """A node was created, pasted, loaded or brought back by undo: it gets an identifier nobody else has.
+
+    With a window, what the cache holds for it is looked up on a thread: mattes that came while the script was closed,
+    and a job that still makes some.
+    """
     node = host.this_node()
-    if is_rotomem(node):
-        RotomemNode.of(node).enable_range()
+    if not is_rotomem(node):
+        return
+    identifier = str(node["node_uuid"].value())
+    rotomem = RotomemNode.of(node)
+    rotomem.enable_knobs()
+    known = rotomem.identifier == identifier  # neither new nor a paste
+    if known and host.gui() and runs.running(identifier) is None:
+        staleness.pick_up(rotomem)
 
 
 def on_destroy() -> None:
@@ -33,11 +48,28 @@ def knob_changed() -> None:
     name = knob.name()
     if name == "inputChange" and host.limits_handles():  # too frequent where each look costs one of ten handles
         return
-    if name in ("range", "showPanel", "inputChange"):
+    if name in ("range", "input_colour", "showPanel", "inputChange"):
         rotomem = RotomemNode.of(host.this_node())
-        rotomem.enable_range()
+        rotomem.enable_knobs()
         if name != "showPanel":
             rotomem.fill_range()
+    if name in ("object", "output"):
+        RotomemNode.of(host.this_node()).show_chosen_object()
+    elif name == "version" and host.gui():
+        staleness.show_version(RotomemNode.of(host.this_node()))
+    elif name == "freeze" and host.gui():
+        staleness.write_freeze(RotomemNode.of(host.this_node()))
+    if name in COMPARED and host.gui():
+        staleness.check(RotomemNode.of(host.this_node()), now=True)
+
+
+def update_ui() -> None:
+    """After any change to the script, in Nuke's idle time: do the mattes still belong to it?"""
+    if host.limits_handles() or not host.gui():
+        return
+    node = host.this_node()
+    if is_rotomem(node):
+        staleness.check(RotomemNode.of(node))
 
 
 def autolabel() -> Optional[str]:

@@ -3,6 +3,7 @@
 ::
 
     PluginError
+    ├── CacheError         the cache folder cannot be read or written
     ├── GraphError         a node, wire or knob is not what the button needs
     ├── HandleLimitError   Nuke's non-commercial edition lets Python touch no further node
     └── RenderCancelled    the artist cancelled a render that we asked for
@@ -13,6 +14,10 @@ from __future__ import annotations
 
 class PluginError(Exception):
     """One sentence for the artist: which node, knob or frame, what is wrong, what to do."""
+
+
+class CacheError(PluginError):
+    pass
 
 
 class GraphError(PluginError):

@@ -119,6 +119,30 @@ def show_message(sentence: str) -> None:
         nuke.message(sentence)
 
 
+def ask(question: str) -> bool:
+    """Ask whoever just pressed a button; in batch nobody is there, and a script that calls has decided."""
+    return bool(nuke.ask(question)) if gui() else True
+
+
+def frame() -> int:
+    """Return the frame under the playhead."""
+    return int(nuke.frame())
+
+
+def move_playhead(number: int) -> None:
+    nuke.frame(number)
+
+
+def add_layer(name: str, channels: Sequence[str]) -> None:
+    """Make a layer known, so that a knob can name its channels before a Read has brought them."""
+    nuke.Layer(name, list(channels))
+
+
+def changed_knobs(node: Node) -> str:
+    """Return a node's knobs that are not at their defaults, as Tcl text."""
+    return str(node.writeKnobs(nuke.TO_SCRIPT | nuke.WRITE_NON_DEFAULT_ONLY))
+
+
 def value(expression: str, default: str = "") -> str:
     """Return a knob's value as text by name, such as ``root.name``; costs no node handle."""
     try:
@@ -164,15 +188,15 @@ def full_resolution() -> Iterator[None]:
         proxy.setValue(before)
 
 
-def render(node: Node, first: int, last: int) -> None:
-    """Execute a Write for ``first`` to ``last`` in the script's first view.
+def render(node: Node, first: int, last: int, view: str) -> None:
+    """Execute a Write for ``first`` to ``last`` in one view.
 
     Raises:
         RenderCancelled: the artist pressed cancel or ^C.
         PluginError: Nuke's own sentence.
     """
     try:
-        nuke.execute(node, first, last, 1, views()[:1])
+        nuke.execute(node, first, last, 1, [view])
     except RuntimeError as error:
         if "cancel" in str(error).lower():
             raise RenderCancelled(f"cancelled while rendering frame {first} to {last}") from error
@@ -186,6 +210,11 @@ def views() -> Sequence[str]:
 def add_plugin_path(folder: str) -> None:
     if folder not in nuke.pluginPath():
         nuke.pluginAddPath(folder)
+
+
+def add_before_render(guard: Callable[[], None]) -> None:
+    """Call ``guard`` before each render of a Write; what it raises ends the render."""
+    nuke.addBeforeRender(guard, nodeClass="Write")
 
 
 def add_autolabel(label: Callable[[], Optional[str]]) -> None:

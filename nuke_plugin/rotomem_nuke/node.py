@@ -1,55 +1,30 @@
-"""One Rotomem node: its knobs as plain settings, its state under a hidden identifier, its internal Read."""
+"""One Rotomem node: its identity, what its panel shows, and the nodes inside of it that follow."""
 
 from __future__ import annotations
 
-import math
-import os
-import re
-import tempfile
 import uuid
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 from rotomem_nuke import host
 from rotomem_nuke.errors import GraphError
+from rotomem_nuke.settings import PRIORITIES, Settings, daemon_timeout_s, endpoint_of, mattes_pattern
 
-DEFAULT_ENDPOINT = "tcp://127.0.0.1:7447"
-DEFAULT_TIMEOUT_S = 10.0
 PLATE_INPUT = 0
 ROTO_INPUT = 1
 INTERNAL_READ = "CacheRead"
+OBJECT_COPY = "ObjectAlpha"
+NO_OBJECT = "none"
+ONE_OBJECT = "one object"
+TILE_COLOURS = {
+    "idle": 0x7F7F7FFF,
+    "running": 0x3F6FBFFF,
+    "complete": 0x4F9F4FFF,
+    "stale": 0xCF9F2FFF,
+    "error": 0xBF3F3FFF,
+}
+"""By state; grey, blue, green, amber, red."""
 
 _by_uuid: dict[str, RotomemNode] = {}
-
-
-@dataclass(frozen=True)
-class Settings:
-    """A node's knobs as plain values, read on the main thread once per button.
-
-    Args:
-        node_uuid: the state's key; also the daemon's session.
-        name: the node's full name at this moment, for messages.
-        frame_range: ``input``, ``global`` or ``custom``.
-        first: of the custom range.
-        last: of the custom range, inclusive.
-        annotated: explicit annotated frames; empty takes the Roto's keys.
-        timeout_s: how long a silent daemon is waited for.
-        mattes: where each frame's matte goes, with ``%04d``.
-    """
-
-    node_uuid: str
-    name: str
-    frame_range: str
-    first: int
-    last: int
-    annotated: str
-    engine: str
-    refine_edges: bool
-    handles: int
-    input_colour: str
-    endpoint: str
-    timeout_s: float
-    mattes: str
 
 
 class RotomemNode:
@@ -57,7 +32,7 @@ class RotomemNode:
 
     def __init__(self, node: host.Node) -> None:
         self._node = node
-        self._read_handle: list[host.Node] = []
+        self._inner: dict[str, host.Node] = {}
 
     @classmethod
     def of(cls, node: host.Node) -> RotomemNode:
@@ -111,6 +86,8 @@ class RotomemNode:
             identifier = uuid.uuid4().hex
             with host.unrecorded():
                 self._node["node_uuid"].setValue(identifier)
+                if taken:
+                    self.show_nothing()
         _by_uuid[identifier] = self
         return identifier
 
@@ -119,36 +96,112 @@ class RotomemNode:
             if owner is self or owner.is_on(self._node):
                 del _by_uuid[identifier]
 
-    def settings(self) -> Settings:
+    def settings(self, view: str = "") -> Settings:
+        """Return the knobs as they are now.
+
+        Args:
+            view: of the mattes wanted; empty in a script with a single view.
+        """
         node = self._node
         version = int(node["version"].value())
+        cache_dir = str(node["cache_dir"].evaluate() or "")
+        colour = str(node["input_colour"].value())
         return Settings(
             node_uuid=self.identifier,
             name=self.name,
+            view=view,
+            views=str(node["views"].value()).strip(),
             frame_range=str(node["range"].value()),
             first=int(node["first"].value()),
             last=int(node["last"].value()),
+            handles=int(node["handles"].value()),
             annotated=str(node["annotated"].value()).strip(),
             engine=str(node["engine"].value()),
+            weights=str(node["weights"].value()).strip(),
             refine_edges=bool(node["refine_edges"].value()),
-            handles=int(node["handles"].value()),
-            input_colour=str(node["input_colour"].value()),
+            tune=bool(node["tune"].value()),
+            process_at=str(node["process_at"].value()),
+            priority=PRIORITIES.index(str(node["priority"].value())),
+            live=bool(node["live"].value()),
+            input_colour=str(node["colourspace"].value()).strip() if colour == "named" else colour,
             endpoint=endpoint_of(str(node["endpoint"].value())),
             timeout_s=daemon_timeout_s(),
-            mattes=mattes_pattern(str(node["cache_dir"].evaluate() or ""), self.identifier, version),
+            version=version,
+            frozen=bool(node["freeze"].value()),
+            mattes=mattes_pattern(cache_dir, self.identifier, version, view),
+            shown_mattes=mattes_pattern(cache_dir, self.identifier, version, "%V" if view else ""),
         )
 
     def input(self, index: int) -> host.Node | None:
         return self._node.input(index)
 
-    def show_status(self, sentence: str) -> None:
-        self._node["status"].setValue(sentence)
+    # --- what the panel shows ---
 
-    def show_objects(self, names: tuple[str, ...] | list[str]) -> None:
-        self._node["objects"].setValue(", ".join(names) if names else "none")
+    def show_status(self, sentence: str) -> None:
+        self._set("status", sentence)
+
+    def show_daemon(self, sentence: str) -> None:
+        self._set("backend_state", sentence)
 
     def show_engine(self, engine: str) -> None:
-        self._node["engine_used"].setValue(engine)
+        self._set("engine_used", engine)
+
+    def show_progress(self, text: str) -> None:
+        """Show such as ``96/120``: mattes made of mattes wanted."""
+        self._set("progress", text)
+
+    def show_suggestions(self, frames: Sequence[int]) -> None:
+        self._set("suggested", ", ".join(str(frame) for frame in frames))
+
+    @property
+    def state(self) -> str:
+        return str(self._node["state"].value())
+
+    @property
+    def has_mattes(self) -> bool:
+        return int(self._node["matte_count"].value()) > 0
+
+    def show_state(self, state: str, failure: str = "") -> None:
+        """Colour the tile, one of ``TILE_COLOURS``; ``failure`` is the node's error where it has no matte to show."""
+        self._set("state", state)
+        self._set("tile_color", TILE_COLOURS[state])
+        self._set("failure", failure)
+        self._set("failed", 1 if failure else 0)
+
+    def show_objects(self, names: Sequence[str]) -> None:
+        """Offer the objects for choice; the chosen one stays as long as it exists."""
+        wanted = list(names) or [NO_OBJECT]
+        knob = self._node["object"]
+        if list(knob.values()) != wanted:
+            knob.setValues(wanted)
+        self.show_chosen_object()
+
+    def show_chosen_object(self) -> None:
+        """Let the alpha of the output 'one object' be the chosen object's.
+
+        Saved with the comp inside of the group: a blade needs no plugin to show it.
+        """
+        if self._node["output"].value() != ONE_OBJECT:
+            return
+        chosen = str(self._node["object"].value())
+        channel = "rgba.alpha"
+        if chosen != NO_OBJECT:
+            channel = f"{chosen}.alpha"
+            host.add_layer(chosen, [channel])
+        copy = self._inside(OBJECT_COPY)
+        if copy["from0"].value() != channel:
+            copy["from0"].setValue(channel)
+
+    def show_keys(self, objects_by_frame: Mapping[int, int]) -> None:
+        """Put a key on each annotated frame, with the number of objects drawn there, for the dope sheet."""
+        knob = self._node["annotated_keys"]
+        if {round(time) for time in knob.getKeyList()} == set(objects_by_frame):
+            return
+        knob.clearAnimated()
+        if objects_by_frame:
+            knob.setAnimated()
+        for frame, count in sorted(objects_by_frame.items()):
+            knob.setValueAt(count, frame)
 
     def show_mattes(self, pattern: str, first: int, last: int, count: int, *, on_error: str) -> None:
         """Point the internal Read at ``pattern`` and reload it.
@@ -161,18 +214,34 @@ class RotomemNode:
             on_error: ``black`` while mattes still arrive or were stopped, ``error`` once all are there that were
                 asked for, so that a farm never renders a hole in silence.
         """
-        self._node["mattes"].setValue(pattern)
-        read = self._internal_read()
+        self._set("mattes", pattern)
+        read = self._inside(INTERNAL_READ)
         for knob, frame in (("first", first), ("last", last), ("origfirst", first), ("origlast", last)):
             read[knob].setValue(frame)
         read["on_error"].setValue(on_error)
-        self._node["matte_count"].setValue(count)
+        self._set("matte_count", count)
         read["reload"].execute()
 
-    def enable_range(self) -> None:
+    def show_nothing(self) -> None:
+        """Let the plate pass: a paste, a cleared cache or a new version has no mattes yet."""
+        self.show_status("not propagated yet")
+        self.show_state("idle")
+        for knob, value in (("matte_count", 0), ("progress", ""), ("mattes", ""), ("freeze", False)):
+            self._set(knob, value)
+
+    def show_version(self, version: int) -> None:
+        self._set("version", version)
+
+    def show_freeze(self, frozen: bool) -> None:
+        self._set("freeze", frozen)
+
+    # --- knobs that follow others ---
+
+    def enable_knobs(self) -> None:
         custom = self._node["range"].value() == "custom"
         for knob in ("first", "last"):
             self._node[knob].setEnabled(custom)
+        self._node["colourspace"].setEnabled(self._node["input_colour"].value() == "named")
 
     def fill_range(self) -> None:
         """Start an untouched custom range at the plate's, which is nearer to any wish than 0-0."""
@@ -185,62 +254,29 @@ class RotomemNode:
             node["last"].setValue(int(plate.lastFrame()))
 
     def label(self) -> str:
-        """Return the node graph's label, such as ``Rotomem1`` over ``v003``; no file is touched."""
+        """Return the node graph's label, such as ``Rotomem1`` over ``v003 96/120``; no file is touched."""
         node = self._node
-        lines = [node.name(), "v{:03d} {}".format(int(node["version"].value()), node["status"].value())]
-        return "\n".join(lines)
+        lines = [node.name(), "v{:03d} {}".format(int(node["version"].value()), node["progress"].value()).rstrip()]
+        if self.state in ("stale", "error"):
+            lines.append(self.state)
+        if node["freeze"].value():
+            lines.append("frozen")
+        if node["view"].value() != "result":
+            lines.append("view: {}".format(node["view"].value()))
+        own = str(node["label"].evaluate() or "").strip()
+        return "\n".join([*lines, own] if own else lines)
 
-    def _internal_read(self) -> host.Node:
+    def _set(self, knob: str, value: object) -> None:
+        """Set a knob only where that changes something: each change makes the script unsaved."""
+        if self._node[knob].value() != value:
+            self._node[knob].setValue(value)
+
+    def _inside(self, name: str) -> host.Node:
         # Kept: each lookup costs a handle in the non-commercial edition, even of a node already held.
-        if not self._read_handle:
-            self._read_handle.append(host.required(self._node.node(INTERNAL_READ), INTERNAL_READ))
-        return self._read_handle[0]
+        if name not in self._inner:
+            self._inner[name] = host.required(self._node.node(name), name)
+        return self._inner[name]
 
 
 def is_rotomem(node: host.Node | None) -> bool:
     return node is not None and node.Class() in ("Group", "Rotomem") and "rotomem_version" in node.knobs()
-
-
-def endpoint_of(knob_value: str) -> str:
-    """Return the daemon's address: the environment, then the knob, then this machine."""
-    return os.environ.get("ROTOMEM_ENDPOINT", "").strip() or knob_value.strip() or DEFAULT_ENDPOINT
-
-
-def daemon_timeout_s() -> float:
-    """Return how long a silent daemon is waited for: ``ROTOMEM_TIMEOUT_S``, or ten seconds.
-
-    Raises:
-        GraphError: the environment has no positive number there.
-    """
-    text = os.environ.get("ROTOMEM_TIMEOUT_S", "").strip()
-    try:
-        seconds = float(text) if text else DEFAULT_TIMEOUT_S
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise GraphError(f"ROTOMEM_TIMEOUT_S is {text!r}; set it to seconds such as 10, or unset it")
-    return seconds
-
-
-def mattes_pattern(cache_dir: str, identifier: str, version: int) -> str:
-    """Return the matte files' pattern, forward slashes on every platform.
-
-    An empty ``cache_dir`` is ``rotomem`` beside the script, or in Nuke's temporary folder for one never saved.
-    """
-    folder = cache_dir.strip()
-    if not folder:
-        script = host.value("root.name")
-        saved = os.path.dirname(script) if script and script != "Root" else ""
-        folder = os.path.join(saved or os.environ.get("NUKE_TEMP_DIR", tempfile.gettempdir()), "rotomem")
-    return f"{Path(folder).as_posix()}/{identifier}/v{version:03d}/matte.%04d.exr"
-
-
-def frames_on_disk(pattern: str) -> list[int]:
-    """Return the frames of a ``name.%04d.exr`` pattern that are files, ascending; lists a folder: worker threads."""
-    folder, name = os.path.split(pattern)
-    if not os.path.isdir(folder):
-        return []
-    head, _, tail = name.partition("%04d")
-    numbered = re.compile(re.escape(head) + r"(-?\d{4,})" + re.escape(tail) + "$")
-    matches = (numbered.match(entry) for entry in os.listdir(folder))
-    return sorted(int(match.group(1)) for match in matches if match)

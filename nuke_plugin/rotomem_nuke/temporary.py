@@ -8,7 +8,9 @@ from rotomem_nuke import host
 from rotomem_nuke.formats import Format, format_of
 
 
-def render_node(source: host.Node, pattern: Path, first: int, last: int, *, channels: str, size: Format) -> None:
+def render_node(
+    source: host.Node, pattern: Path, first: int, last: int, *, channels: str, size: Format, view: str = ""
+) -> None:
     """Write ``source``'s pixels inside of ``size``, as raw half-float ZIP EXR. Main thread only.
 
     The nodes live for this one call: a save, an undo or a cancel can never meet them.
@@ -18,6 +20,7 @@ def render_node(source: host.Node, pattern: Path, first: int, last: int, *, chan
         channels: ``rgb`` or ``alpha``.
         size: of the files. Another format of ``source`` is cut or extended from the bottom left, where Nuke has its
             origin, and never scaled: each pixel stays where Copy and Merge would put it.
+        view: to render; empty is the script's first.
 
     Raises:
         RenderCancelled: the artist cancelled.
@@ -39,7 +42,7 @@ def render_node(source: host.Node, pattern: Path, first: int, last: int, *, chan
                 write["datatype"].setValue("16 bit half")
                 write["compression"].setValue("Zip (1 scanline)")
                 with host.full_resolution():
-                    host.render(write, first, last)
+                    host.render(write, first, last, view or host.views()[0])
             finally:
                 host.delete(write)
         finally:

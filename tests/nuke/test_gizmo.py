@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from nuke_scene import PLUGIN, add_shape, channel_of, inside, read_node, roto_no
 
 import nuke
 from nuke import _knobs, _script
+from rotomem_nuke import actions, callbacks
 from rotomem_nuke.node import RotomemNode
 
 GIZMO = (PLUGIN.parent / "gizmos" / "Rotomem.gizmo").read_text(encoding="utf-8")
@@ -63,7 +65,24 @@ def test_every_knob_that_the_code_names_is_in_the_gizmo_and_the_reverse() -> Non
     assert named - {"curves"} <= set(node.knobs())
     assert len(named) > 10
     in_gizmo = {words[1] for words in _user_knobs() if words[0] != "20" and not words[1].startswith("divider")}
-    assert in_gizmo <= texts
+    read_by_graph = set(re.findall(r"parent\.(\w+)", GIZMO))
+    assert read_by_graph <= in_gizmo
+    assert in_gizmo - read_by_graph <= texts
+
+
+@pytest.mark.usefixtures("fake")
+def test_every_button_runs_an_action_that_exists() -> None:
+    called = {
+        name
+        for words in _user_knobs()
+        if words[0] == "22"
+        for name in re.findall(r"rotomem_nuke\.actions\.(\w+)\(nuke\.thisNode", words[words.index("T") + 1])
+    }
+    assert len(called) == sum(words[0] == "22" for words in _user_knobs())
+    assert all(callable(getattr(actions, name)) for name in called)
+    called_back = set(re.findall(r"rotomem_nuke\.callbacks\.(\w+)\(\)", GIZMO))
+    assert called_back == {"on_create", "on_destroy", "knob_changed", "update_ui"}
+    assert all(callable(getattr(callbacks, name)) for name in called_back)
 
 
 @pytest.mark.usefixtures("fake")
@@ -72,7 +91,8 @@ def test_visible_knobs_have_lower_case_labels_and_tooltips() -> None:
         knob = _knobs.user_knob(words)
         if words[0] == "20" or words[1].startswith("divider") or not knob.visible():
             continue
-        assert knob.label() == knob.label().lower(), words[1]
+        if not isinstance(knob, nuke.PyScript_Knob):  # buttons are named as in the manual: Propagate, Stop, key
+            assert knob.label() == knob.label().lower(), words[1]
         assert knob.label(), words[1]
         assert knob.tooltip().endswith("."), words[1]
 
@@ -201,4 +221,4 @@ def test_rescan_lists_the_objects_of_the_roto(plate_files: Callable[..., str]) -
     add_shape(roto["curves"].rootLayer, keys=[3])
     node = rotomem_node(read_node(plate_files()), roto)
     node["rescan"].execute()
-    assert node["objects"].value() == "Roto1"
+    assert node["object"].values() == ["Roto1"]

@@ -12,10 +12,12 @@ from nuke_scene import add_layer, add_shape, read_node, roto_node, rotomem_node
 import nuke
 from rotomem_nuke import actions
 from rotomem_nuke.annotation import parse_frames, read_drawing
+from rotomem_nuke.cache import frames_on_disk
 from rotomem_nuke.callbacks import autolabel
 from rotomem_nuke.errors import GraphError, HandleLimitError
-from rotomem_nuke.node import RotomemNode, frames_on_disk, mattes_pattern
+from rotomem_nuke.node import RotomemNode
 from rotomem_nuke.plate import find_plate
+from rotomem_nuke.settings import mattes_pattern
 
 
 def _identifier(node: Any) -> str:
@@ -110,7 +112,7 @@ def test_the_label_names_version_and_status_and_leaves_other_groups_alone(fake: 
     node = nuke.createNode("Rotomem")
     node["version"].setValue(3)
     fake.this.append((node._op, None))
-    assert autolabel() == "Rotomem1\nv003 not propagated yet"
+    assert autolabel() == "Rotomem1\nv003"
     fake.this.append((nuke.nodes.Group()._op, None))
     assert autolabel() is None
 

@@ -67,7 +67,7 @@ def test_any_other_node_is_rendered_and_leaves_no_trace(
     assert (plate.first, plate.last, plate.colourspace) == (1, 9, "linear")
     folder = tmp_path / "frames"
     folder.mkdir()
-    files = extractor(grade, folder)(3, 5)
+    files = extractor(grade)(folder, 3, 5)
     assert sorted(files) == [3, 4, 5]
     source = oiio.ImageInput.open(str(files[4]))
     spec = source.spec()

@@ -18,7 +18,7 @@ import pytest
 from nuke_scene import PLUGIN, SQUARE, add_layer, add_shape, channel_of, inside, read_node, roto_node, rotomem_node
 
 import nuke
-from rotomem_nuke import actions
+from rotomem_nuke import actions, runs
 from rotomem_nuke.node import RotomemNode
 
 pytestmark = pytest.mark.timeout(180)
@@ -130,7 +130,7 @@ def test_a_graded_plate_and_a_cut_out_shape_are_rendered_and_streamed(
 
     assert status.startswith("ready: 3 annotated, 7/7 by warp"), status
     assert "frame 5 of arm is rendered: 'hole' blends with 'minus'" in status
-    assert node["objects"].value() == "arm, leg"
+    assert node["object"].values() == ["arm", "leg"]
     rendered = [(render["first"], render["last"]) for render in connected.renders]
     assert rendered == [(4, 11), (12, 12), (5, 5), (12, 12)]  # the plate by eights as far as needed, then two alphas
     pattern = str(node["mattes"].value())
@@ -218,7 +218,7 @@ def test_renaming_and_deleting_the_node_while_it_runs_harms_nothing(
     node["engine"].setValue("warp")
     settings = RotomemNode.of(node).settings()
     node["propagate"].execute()
-    run = actions._running[settings.node_uuid]
+    run = runs.running(settings.node_uuid)
     node.setName("hero")
     nuke.delete(node)
     connected.pump(run.finished.is_set, timeout_s=60)
@@ -332,7 +332,8 @@ def test_the_daemons_sentence_reaches_the_node(connected: Any, plate_files: Call
     add_shape(roto["curves"].rootLayer, keys=[1], slide=2.0)
     node = rotomem_node(read_node(plate_files()), roto)
     node["engine"].setValue("warp")
-    node["input_colour"].setValue("no such space")
+    node["input_colour"].setValue("named")
+    node["colourspace"].setValue("no such space")
     status = _press_and_wait(connected, node)
     assert status.startswith("failed: "), status
     assert "'no such space'" in status
@@ -354,5 +355,8 @@ def test_pressing_again_takes_up_what_was_redrawn(connected: Any, plate_files: C
     for name, value in (("ltt", 4), ("ltn", 1), ("ltm", 5)):
         attributes.set(name, value)
     assert _press_and_wait(connected, node).startswith("ready: 3 annotated, 9/9")
-    assert {"hand.A"} == {name for name in _matte(str(node["mattes"].value()), 1) if name.endswith(".A")}
+    layers = {name for name in _matte(str(node["mattes"].value()), 1) if name.endswith(".A")}
+    assert layers == {"hand.A", "confidence.A"}
+        name for name in _matte(str(node["mattes"].value()), 1) if name.endswith(".A")
+    }
     assert channel_of(node, 9).max() == 0.0  # hidden on its key: not there

@@ -54,6 +54,10 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'nuke' has no attribute {name!r} (or the fake does not know it)")
 
 
+TO_SCRIPT, WRITE_NON_DEFAULT_ONLY = 1, 16
+"""Flags of ``Node.writeKnobs``; Nuke's own numbers do not matter to callers."""
+
+
 def thisNode() -> Node:
     session.check_thread("thisNode")
     return session.handle(session.this[-1][0])  # type: ignore[no-any-return]
@@ -74,6 +78,41 @@ def toNode(name: str) -> Node | None:
     if name == "root":
         return root()
     return session.handle(session.root.find(name))  # type: ignore[no-any-return]
+
+
+def allNodes(filter: str | None = None, group: Node | None = None, recurseGroups: bool = False) -> list[Node]:
+    """Non-commercial: the list ends where the handles do (research/nuke.md §2 "NC/Indie")."""
+    session.check_thread("allNodes")
+    pending = list((group._op if group else session.root).children)
+    found = []
+    while pending:
+        op = pending.pop(0)
+        if recurseGroups:
+            pending += op.children
+        if filter is None or op.class_name == filter:
+            node = session.handle(op)
+            if node is None:
+                break
+            found.append(node)
+    return found
+
+
+def frame(number: int | None = None) -> int:
+    """The playhead: asked without a number, moved with one (Foundry, nuke.frame)."""
+    session.check_thread("frame")
+    if number is not None:
+        session.frame = int(number)
+    return session.frame
+
+
+class Layer:
+    """Makes a layer known by its name and its channels' full names (Foundry, nuke.Layer)."""
+
+    def __init__(self, name: str, channels: list[str]) -> None:
+        session.check_thread("Layer")
+        if any(not channel.startswith(f"{name}.") for channel in channels):
+            raise ValueError(f"channels of {name} are named {name}.something")
+        session.channels.update(channels)
 
 
 def value(expression: str, default: str | None = None) -> str:
@@ -153,8 +192,30 @@ def execute(
 ) -> None:
     session.check_thread("execute")
     op = session.root.find(node) if isinstance(node, str) else node._op
-    session.renders.append({"first": first, "last": last, "views": list(views or session.views), "node": op.full_name})
-    _images.execute(op, first, last, step)
+    wanted = list(views or session.views)
+    session.renders.append({"first": first, "last": last, "views": wanted, "node": op.full_name})
+    _run_before_render(op)
+    for view in wanted:
+        if view not in session.views:
+            raise RuntimeError(f"no view named {view}")
+        _images.execute(op, first, last, step, view)
+
+
+def _run_before_render(op: Any) -> None:
+    """Exceptions abort the render (Foundry's Python guide, "beforeRender"; research/nuke.md §2 "Callbacks")."""
+    for call, args, kwargs, node_class in session.before_render:
+        if node_class in ("*", op.class_name):
+            session.this.append((op, None))
+            try:
+                call(*args, **kwargs)
+            finally:
+                session.this.pop()
+
+
+def addBeforeRender(
+    call: Callable[..., Any], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None, nodeClass: str = "Write"
+) -> None:
+    session.before_render.append((call, args, kwargs or {}, nodeClass))
 
 
 def views() -> list[str]:
@@ -167,6 +228,15 @@ def message(text: str) -> None:
     if not session.gui:
         raise AssertionError(f"a message window in batch: {text}")
     session.messages.append(text)
+
+
+def ask(text: str) -> bool:
+    """A question with Yes and No; the test's answer is ``session.answer``."""
+    session.check_thread("ask")
+    if not session.gui:
+        raise AssertionError(f"a question window in batch: {text}")
+    session.questions.append(text)
+    return session.answer
 
 
 def executeInMainThread(

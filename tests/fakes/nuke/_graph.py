@@ -11,12 +11,20 @@ from nuke._session import session
 _HOLD = ("hold", "loop", "bounce", "black")
 
 
+_DEFAULTS = {
+    "Copy": {"channels": "none"},
+    "FilterErode": {"channels": "rgb"},
+    "Blur": {"channels": "all"},
+}
+
+
 def _common() -> list[_knobs.Knob]:
-    texts = ("onCreate", "onDestroy", "knobChanged", "updateUI", "autolabel", "label", "tile_color", "xpos", "ypos")
+    texts = ("onCreate", "onDestroy", "knobChanged", "updateUI", "autolabel", "label", "xpos", "ypos")
     return [
         _knobs.String_Knob("name"),
         _knobs.Boolean_Knob("disable"),
         _knobs.Boolean_Knob("selected"),
+        _knobs.ColorChip_Knob("tile_color"),
         *(_knobs.Multiline_Eval_String_Knob(name) for name in texts),
     ]
 
@@ -47,7 +55,19 @@ def _own_knobs(class_name: str) -> list[_knobs.Knob]:
             k.Boolean_Knob("raw"),
         ],
         "Crop": [k.Box_Knob("box"), k.Boolean_Knob("reformat"), k.Boolean_Knob("crop")],
-        "Copy": [k.String_Knob("from0"), k.String_Knob("to0")],
+        "Copy": [
+            *(k.Channel_Knob(f"{end}{index}") for index in range(4) for end in ("from", "to")),
+            k.String_Knob("channels"),
+        ],
+        "Shuffle2": [*(k.String_Knob(name) for name in ("fromInput1", "fromInput2", "in1", "out1")), k.Mappings_Knob()],
+        "FilterErode": [
+            k.String_Knob("channels"),
+            k.Double_Knob("size"),
+            k.Enumeration_Knob("filter", "", ("box", "gaussian")),
+        ],
+        "Blur": [k.String_Knob("channels"), k.Double_Knob("size")],
+        "Expression": [k.String_Knob(f"expr{index}") for index in range(4)],
+        "Assert": [k.Double_Knob("expression"), k.EvalString_Knob("message")],
         "Switch": [k.Double_Knob("which")],
         "Dot": [],
         "NoOp": [],
@@ -91,6 +111,8 @@ class Op:
         self.knobs["crop" if class_name == "Crop" else "name"]._value = True if class_name == "Crop" else ""
         if class_name == "Grade":
             self.knobs["multiply"]._value = 1.0
+        for knob_name, default in _DEFAULTS.get(class_name, {}).items():
+            self.knobs[knob_name]._value = default
         if class_name == "Root":
             self.knobs["name"]._value = ""
             self.knobs["first_frame"]._value, self.knobs["last_frame"]._value = 1, 100
@@ -226,6 +248,18 @@ class Node:
 
     def knob(self, name: str) -> _knobs.Knob | None:
         return self._op.knobs.get(name)
+
+    def writeKnobs(self, flags: int) -> str:
+        """A Tcl list of names and values (Foundry, Node.writeKnobs); hidden ones and positions included."""
+        from nuke import TO_SCRIPT, WRITE_NON_DEFAULT_ONLY
+
+        if flags != TO_SCRIPT | WRITE_NON_DEFAULT_ONLY:
+            raise ValueError("the fake writes TO_SCRIPT | WRITE_NON_DEFAULT_ONLY only")
+        changed = (knob for knob in self._op.knobs.values() if knob._value != type(knob).default or knob._keys)
+        return " ".join(f"{knob._name} {{{knob.to_script()}}}" for knob in changed)
+
+    def inputs(self) -> int:
+        return max(self._op.inputs, default=-1) + 1
 
     def input(self, index: int) -> Node | None:
         return session.handle(self._op.inputs.get(index))  # type: ignore[no-any-return]

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
+from nuke._expressions import compute
 from nuke._knobs import Format, substitute
 from nuke._session import session
 
@@ -33,6 +34,10 @@ def evaluate(op: Any, frame: int) -> Picture:
         return evaluate(_input(op, 0), frame)
     if kind in ("Dot", "NoOp", "Output", "Write"):
         return evaluate(_input(op, 0), frame)
+    if kind == "Assert":
+        if not op.knobs["expression"].value():
+            raise RuntimeError(f"{op.full_name}: {op.knobs['message'].evaluate()}")
+        return evaluate(_input(op, 0), frame)
     if kind == "Group":
         (output,) = (child for child in op.children if child.class_name == "Output")
         return evaluate(output, frame)
@@ -40,9 +45,18 @@ def evaluate(op: Any, frame: int) -> Picture:
         return evaluate(_input(op.parent, op.knobs["number"].value()), frame)
     if kind == "Switch":
         return evaluate(_input(op, int(op.knobs["which"].value())), frame)
-    return {"Read": _read, "Crop": _crop, "Copy": _copy, "Grade": _grade, "Roto": _roto, "RotoPaint": _roto}[kind](
-        op, frame
-    )
+    return {
+        "Read": _read,
+        "Crop": _crop,
+        "Copy": _copy,
+        "Shuffle2": _shuffle,
+        "Grade": _grade,
+        "Expression": _expression,
+        "FilterErode": _erode,
+        "Blur": _blur,
+        "Roto": _roto,
+        "RotoPaint": _roto,
+    }[kind](op, frame)
 
 
 def format_of(op: Any) -> Format:
@@ -61,15 +75,19 @@ def format_of(op: Any) -> Format:
     return _load(_path(op, op.knobs["first"].value())).format
 
 
-def execute(op: Any, first: int, last: int, step: int) -> None:
-    """Write the files of a Write node."""
+def execute(op: Any, first: int, last: int, step: int, view: str) -> None:
+    """Write the files of a Write node, in one view."""
     if op.class_name != "Write":
         raise RuntimeError(f"{op.full_name} cannot be executed")
     for frame in range(first, last + 1, step):
         if session.cancel_render_at == frame:
             session.cancel_render_at = None
             raise RuntimeError("Cancelled")  # research/nuke.md §2 "Pixels out": cancel and ^C raise 'cancelled'
-        _write(op, frame)
+        before, session.view = session.view, view
+        try:
+            _write(op, frame)
+        finally:
+            session.view = before
 
 
 def _input(op: Any, index: int) -> Any:
@@ -80,6 +98,8 @@ def _input(op: Any, index: int) -> Any:
 
 def _path(op: Any, frame: int) -> str:
     pattern = substitute(op.knobs["file"]._value, op)
+    # research/nuke.md §2 "Images": one cache per view, %V is its name (Foundry: %v its first letter).
+    pattern = pattern.replace("%V", session.view).replace("%v", session.view[0])
     hashes = re.search("#+", pattern)
     if hashes:
         return pattern.replace(hashes.group(), str(frame).zfill(len(hashes.group())))
@@ -106,6 +126,7 @@ def _load(path: str) -> Picture:
     whole[rows, columns] = pixels[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
     aspect = float(spec.getattribute("PixelAspectRatio") or 1.0)
     channels = {_channel(name): whole[..., index] for index, name in enumerate(spec.channelnames)}
+    session.channels.update(channels)  # a Read brings its file's layers with it
     return Picture(Format(spec.full_width, spec.full_height, aspect), channels)
 
 
@@ -184,12 +205,92 @@ def _moved_to_box(pixels: Any, x: int, y: int, right: int, top: int) -> Any:
 
 
 def _copy(op: Any, frame: int) -> Picture:
+    """Channel pairs, then ``channels`` as a whole; a channel that A lacks is black.
+
+    ``channels all`` takes those that A has: public tools put layers back over a stream so, with from0 and to0 none.
+    """
     below, above = evaluate(_input(op, 0), frame), evaluate(_input(op, 1), frame)
-    source = above.channels[op.knobs["from0"].value()]
-    target = next(iter(below.channels.values()))
-    if source.shape != target.shape:
-        raise RuntimeError(f"{op.full_name}: sizes differ: {source.shape} over {target.shape}")
-    return replace(below, channels={**below.channels, op.knobs["to0"].value(): source})
+    size = next(iter(below.channels.values())).shape
+    copied = dict(below.channels)
+    for index in range(4):
+        source, target = op.knobs[f"from{index}"].value(), op.knobs[f"to{index}"].value()
+        if "none" not in (source, target):
+            copied[target] = above.channels.get(source, next(iter(above.channels.values())) * 0)
+    if op.knobs["channels"].value() not in ("none", "all"):
+        raise NotImplementedError(f"{op.full_name}: channels {op.knobs['channels'].value()}")
+    if op.knobs["channels"].value() == "all":
+        copied.update(above.channels)
+    for pixels in copied.values():
+        if pixels.shape != size:
+            raise RuntimeError(f"{op.full_name}: sizes differ: {pixels.shape} over {size}")
+    return replace(below, channels=copied)
+
+
+def _shuffle(op: Any, frame: int) -> Picture:
+    """Input B only; every channel that is not mapped stays."""
+    import numpy as np
+
+    if op.knobs["fromInput1"]._value.split()[-1:] not in ([], ["B"]):
+        raise NotImplementedError(f"{op.full_name}: fromInput1 {op.knobs['fromInput1']._value}")
+    picture = evaluate(_input(op, 0), frame)
+    black = np.zeros((picture.format.height(), picture.format.width()), np.float32)
+    constants = {"white": black + 1.0, "black": black}
+    mapped = {
+        target: constants[source] if source in constants else picture.channels.get(source, black)
+        for source, target in op.knobs["mappings"]._value
+    }
+    return replace(picture, channels={**picture.channels, **mapped})
+
+
+def _expression(op: Any, frame: int) -> Picture:
+    """``expr0`` to ``expr3`` give red, green, blue and alpha, as by default; ``r g b a`` are the pixels."""
+    picture = evaluate(_input(op, 0), frame)
+    black = next(iter(picture.channels.values())) * 0
+    letters = {letter: picture.channels.get(_RGBA[letter.upper()], black) for letter in "rgba"}
+    made = {
+        name: compute(text, letters.__getitem__) + black
+        for name, text in zip(_RGBA.values(), (op.knobs[f"expr{index}"]._value for index in range(4)))
+        if text
+    }
+    return replace(picture, channels={**picture.channels, **made})
+
+
+def _filtered(op: Any, frame: int, change: Any) -> Picture:
+    picture = evaluate(_input(op, 0), frame)
+    if op.knobs["channels"].value() != "all":
+        raise NotImplementedError(f"{op.full_name}: channels {op.knobs['channels'].value()}")
+    return replace(picture, channels={name: change(pixels) for name, pixels in picture.channels.items()})
+
+
+def _erode(op: Any, frame: int) -> Picture:
+    """A square, whatever the filter: ``size`` above 0 erodes, below 0 dilates (public gizmos dilate by ``-Size/5``)."""
+    import numpy as np
+
+    size = op.knobs["size"].value()
+    radius, pick = round(abs(size)), (np.minimum if size > 0 else np.maximum)
+
+    def change(pixels: Any) -> Any:
+        for axis in (0, 1):
+            padded = np.pad(pixels, [(radius, radius) if a == axis else (0, 0) for a in (0, 1)], mode="edge")
+            pixels = pick.reduce([np.roll(padded, -s, axis) for s in range(2 * radius + 1)])
+            pixels = pixels[: pixels.shape[0] - 2 * radius * (axis == 0), : pixels.shape[1] - 2 * radius * (axis == 1)]
+        return pixels
+
+    return _filtered(op, frame, change)
+
+
+def _blur(op: Any, frame: int) -> Picture:
+    """A box of ``size`` pixels where Nuke has a Gaussian of that size: enough to see that it was applied."""
+    import numpy as np
+
+    radius = max(1, round(op.knobs["size"].value() / 2))
+
+    def change(pixels: Any) -> Any:
+        for axis in (0, 1):
+            pixels = np.mean([np.roll(pixels, s, axis) for s in range(-radius, radius + 1)], axis=0)
+        return pixels.astype(np.float32)
+
+    return _filtered(op, frame, change)
 
 
 def _grade(op: Any, frame: int) -> Picture:

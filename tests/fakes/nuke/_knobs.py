@@ -22,6 +22,7 @@ class Knob:
         self._enabled = True
         self._visible = True
         self._tooltip = ""
+        self._keys: dict[float, Any] = {}
 
     def bind(self, op: Any) -> None:
         self._op = op
@@ -49,7 +50,9 @@ class Knob:
     def value(self) -> Any:
         self._check()
         if self._expression:
-            return evaluate_expression(self._expression, self._op)
+            return _expressions.evaluate(self._expression, self._op)
+        if self._keys:
+            return self._keys[max((time for time in self._keys if time <= session.frame), default=min(self._keys))]
         return self._value
 
     getValue = value
@@ -88,6 +91,9 @@ class Knob:
     def error(self, message: str) -> None:
         self._check()
         self._op.errors.append(message)
+
+    def to_script(self) -> str:
+        return self._expression or str(self._keys or self._value)
 
     def from_script(self, text: str) -> None:
         """Set from .nk text; no callback runs."""
@@ -138,14 +144,52 @@ class Multiline_Eval_String_Knob(EvalString_Knob):
     pass
 
 
-class Int_Knob(Knob):
+class Array_Knob(Knob):
+    """Numbers, which take keys: ``setAnimated`` first, as Foundry's Python guide ("Animation") does."""
+
+    def setAnimated(self) -> bool:
+        self._check()
+        self._animated = True
+        return True
+
+    def clearAnimated(self) -> bool:
+        self._check()
+        self._keys = {}
+        self._animated = False
+        return True
+
+    def isAnimated(self) -> bool:
+        self._check()
+        return getattr(self, "_animated", False)
+
+    def setValueAt(self, value: Any, time: float) -> bool:
+        self._check()
+        if not getattr(self, "_animated", False):
+            raise RuntimeError(f"{self._name} is not animated; the value would change on every frame")
+        self._keys[float(time)] = self.convert(value)
+        self._op.knob_changed(self)
+        return True
+
+    def getKeyList(self) -> list[float]:
+        self._check()
+        return sorted(self._keys)
+
+
+class Int_Knob(Array_Knob):
     default = 0
 
     def convert(self, value: Any) -> int:
         return int(float(value))
 
 
-class Double_Knob(Knob):
+class ColorChip_Knob(Int_Knob):
+    """0xRRGGBBAA."""
+
+    def parse(self, text: str) -> int:
+        return int(text, 0)
+
+
+class Double_Knob(Array_Knob):
     default = 0.0
 
     def convert(self, value: Any) -> float:
@@ -174,6 +218,17 @@ class Enumeration_Knob(Knob):
         self._check()
         return list(self._values)
 
+    def setValues(self, values: list[str]) -> None:
+        """The choice stays where its text is among the new ones; otherwise it becomes the first."""
+        self._check()
+        self._values = tuple(values)
+        if self._value not in self._values:
+            self._value = self._values[0]
+
+    def getValue(self) -> float:
+        """The index, where ``value()`` is the text (Foundry, Enumeration_Knob)."""
+        return float(self._values.index(self.value()))
+
     def convert(self, value: Any) -> str:
         if isinstance(value, int):
             return self._values[value]
@@ -184,6 +239,42 @@ class Enumeration_Knob(Knob):
 
 class Colorspace_Knob(String_Knob):
     """An enumeration whose entries depend on the OCIO configuration; any text here."""
+
+
+class Channel_Knob(String_Knob):
+    """One channel, or ``none``. A layer that no Read brought and nobody added does not exist (Foundry, nuke.Layer)."""
+
+    default = "none"
+
+    def convert(self, value: Any) -> str:
+        text = super().convert(value)
+        if text != "none" and text not in session.channels:
+            raise ValueError(f"{self._name}: no channel named {text}")
+        return text
+
+    def from_script(self, text: str) -> None:
+        self._value = self.convert(text)
+
+
+class Mappings_Knob(Knob):
+    """Shuffle2's pairs, as saved: a count, then for each channel in, its layer's and its own index, and out likewise.
+
+    Evidence: a comp of Nuke 12 or later, ``mappings "4 rgba.red 0 0 rgba.red 0 0 ... white -1 -1 rgba.alpha 0 3"``.
+    """
+
+    default = ()
+
+    def __init__(self) -> None:
+        super().__init__("mappings")
+
+    def convert(self, value: Any) -> tuple[tuple[str, str], ...]:
+        return tuple((str(source), str(target)) for source, target in value)
+
+    def from_script(self, text: str) -> None:
+        count, *words = text.split()
+        if len(words) != 6 * int(count):
+            raise ValueError(f"mappings: {text!r} does not hold {count} pairs")
+        self._value = tuple((words[at], words[at + 3]) for at in range(0, len(words), 6))
 
 
 class Box_Knob(Knob):
@@ -278,7 +369,10 @@ def user_knob(words: list[str]) -> Knob:
         if word in FLAGS:
             flags.append(word)
             position += 1
-        elif word in ("l", "t", "T", "M", "n", "R"):
+        elif word == "R":
+            options[word] = " ".join(rest[position + 1 : position + 3])
+            position += 3
+        elif word in ("l", "t", "T", "M", "n"):
             options[word] = rest[position + 1]
             position += 2
         else:
@@ -286,7 +380,7 @@ def user_knob(words: list[str]) -> Knob:
     kind = USER_KNOBS[code]
     label = options.get("l", name)
     if kind is Enumeration_Knob:
-        knob: Knob = Enumeration_Knob(name, label, tuple(options["M"].split()))
+        knob: Knob = Enumeration_Knob(name, label, _list_words(options["M"]))
     elif kind is PyScript_Knob:
         knob = PyScript_Knob(name, label, options.get("T", ""))
     else:
@@ -311,25 +405,11 @@ def substitute(text: str, op: Any) -> str:
     return re.sub(r"\[([^\]]*)\]", replace, text)
 
 
-def evaluate_expression(text: str, op: Any) -> float:
-    """Evaluate ``parent.knob`` with at most one comparison; any other expression raises."""
-    match = re.fullmatch(r"\s*([\w.]+)\s*(?:(>|<|==|!=|>=|<=)\s*(-?\d+)\s*)?", text)
-    if match is None:
-        raise ValueError(f"the fake cannot evaluate the expression {text!r}")
-    path, operator, number = match.groups()
-    left = float(_named(path, op).value())
-    if operator is None:
-        return left
-    right = float(number)
-    compared = {
-        ">": left > right,
-        "<": left < right,
-        "==": left == right,
-        "!=": left != right,
-        ">=": left >= right,
-        "<=": left <= right,
-    }
-    return float(compared[operator])
+def _list_words(text: str) -> tuple[str, ...]:
+    """Split a flat Tcl list of plain, quoted and braced words."""
+    return tuple(
+        quoted or braced or plain for quoted, braced, plain in re.findall(r'"([^"]*)"|\{([^}]*)\}|(\S+)', text)
+    )
 
 
 def _named(path: str, op: Any) -> Knob:
@@ -339,3 +419,6 @@ def _named(path: str, op: Any) -> Knob:
     if node == "root":
         return session.root.knob(knob)  # type: ignore[no-any-return]
     raise ValueError(f"the fake cannot resolve {path!r}")
+
+
+from nuke import _expressions  # noqa: E402

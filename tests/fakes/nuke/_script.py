@@ -6,6 +6,8 @@ import shutil
 import subprocess
 from typing import Any
 
+from nuke._session import session
+
 # Everything but `set` and `list` is hidden; any other command is a node or a directive, reported as hex-encoded words.
 PROGRAM = r"""
 set out {}
@@ -16,7 +18,7 @@ proc emit {args} {
 }
 proc collect {name args} {
     if {$name eq "stack"} { emit stack [incr ::tokens] [lindex $args 0]; return $::tokens }
-    if {$name in {push end_group version}} { emit $name {*}$args; return }
+    if {$name in {push end_group version add_layer}} { emit $name {*}$args; return }
     if {[llength $args] != 1} { error "node $name has [llength $args] bodies" }
     set body [lindex $args 0]
     if {[llength $body] % 2} { error "node $name has a knob without a value" }
@@ -114,6 +116,8 @@ def load(text: str, parent: Any) -> list[Any]:
             if len(frames) == 1:
                 raise ValueError("end_group without a Group")
             frames.pop()
+        elif command == "add_layer":
+            session.channels.update(words[0].split()[1:])
         elif command == "stack":
             tokens[words[0]] = stack[-1 - int(words[1])]
         elif command == "push":

@@ -37,6 +37,12 @@ class Session:
         self.views = ["main"]
         self.curve_scripts: dict[str, Any] = {}
         self.knob_changes: list[str] = []
+        self.frame = 1
+        self.view = "main"
+        self.channels = {f"rgba.{name}" for name in ("red", "green", "blue", "alpha")}
+        self.questions: list[str] = []
+        self.answer = True
+        self.before_render: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], str]] = []
 
     # --- threads ---
 
@@ -94,6 +100,18 @@ class Session:
         finally:
             self.context.pop()
             self.this.pop()
+
+    def update_ui(self) -> None:
+        """Run ``updateUI`` on every node, as Nuke does in its idle time after any change to the script.
+
+        Evidence: Foundry's Python guide, "Callbacks": "run on every node after any changes to the script", after
+        ``knobChanged`` and before ``autolabel``.
+        """
+        pending = list(self.root.children)
+        while pending:
+            op = pending.pop()
+            pending += op.children
+            op.run("updateUI")
 
     # --- start-up ---
 
