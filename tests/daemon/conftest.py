@@ -1,33 +1,10 @@
 from __future__ import annotations
 
 import sys
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from daemon_process import DaemonProcess
+from daemon_fixtures import daemon, session, shared_daemon
 
-
-@pytest.fixture(scope="module")
-def shared_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
-    """One daemon for the tests of a module that leave it as it is; each takes a ``session`` of its own."""
-    started = DaemonProcess(tmp_path_factory.mktemp("shared_daemon"))
-    yield started
-    started.kill()
-
-
-@pytest.fixture
-def session() -> str:
-    """A session that no other test has."""
-    return f"sh_{uuid.uuid4().hex[:12]}"
-
-
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[DaemonProcess]:
-    started = DaemonProcess(tmp_path)
-    yield started
-    started.kill()
+__all__ = ["daemon", "session", "shared_daemon"]

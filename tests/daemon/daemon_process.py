@@ -15,7 +15,10 @@ _PROGRAM = """
 import logging, os, sys
 from pathlib import Path
 from rotomem.daemon import serve
+from rotomem.daemon.worker import Runners
 from rotomem.errors import RotomemError
+
+RUNNERS = Runners("stand_in_runner:run", "stand_in_runner:suggest")
 
 def announce(endpoint):
     ready = Path(sys.argv[3])
@@ -25,7 +28,7 @@ def announce(endpoint):
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
     try:
-        serve(store_dir=Path(sys.argv[1]), endpoint=sys.argv[2], runner="stand_in_runner:run", on_ready=announce)
+        serve(store_dir=Path(sys.argv[1]), endpoint=sys.argv[2], runners=RUNNERS, on_ready=announce)
     except RotomemError as error:
         sys.exit(f"{error.code}: {error}")
 """

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from rotomem.errors import CancelledError, DiskFullError, WeightsMismatchError
 from rotomem.session.shot import MatteWritten, Progress, PropagationSummary, PropagationTask
+from rotomem.session.suggest import Suggestion, SuggestionTask
 
 SLOW_S = 0.05
 
@@ -36,7 +37,8 @@ def run(
     if task.engine == "mismatched":
         raise WeightsMismatchError("the weights warp.safetensors lack the tensor key_proj.weight; install others")
     frames = range(task.first, task.last + 1)
-    for done, frame in enumerate(frames):
+    kept = [frame for frame in frames if frame in task.current and Path(task.output_pattern % frame).is_file()]
+    for done, frame in enumerate(frame for frame in frames if frame not in kept):
         if cancelled() and task.engine != "deaf":
             raise CancelledError(f"cancelled after {done} frames")
         if done == 2:
@@ -47,6 +49,21 @@ def run(
             time.sleep(SLOW_S)
     on_progress(Progress(len(frames), len(frames), "propagating", 10.0))
     return PropagationSummary(tuple(frames), "copy", "", 0.5, ("frame 3: 2 NaN pixels were replaced",))
+
+
+def suggest(
+    task: SuggestionTask, *, on_progress: Callable[[Progress], None], cancelled: Callable[[], bool]
+) -> tuple[Suggestion, ...]:
+    """Suggest the last frames that are not drawn, the scoring ``slow`` after a pause per frame of the plate."""
+    frames = [frame for frame in range(task.last, task.first - 1, -1) if frame not in task.annotated]
+    for done, _ in enumerate(frames):
+        if cancelled():
+            raise CancelledError(f"cancelled after {done} frames")
+        on_progress(Progress(done, len(frames), "reading", 10.0))
+        if task.scoring == "slow":
+            time.sleep(SLOW_S)
+    seen = len([path for path in task.matte_files.values() if path.is_file()])
+    return tuple(Suggestion(frame, frame / task.last, f"{seen} mattes seen") for frame in frames[: task.count])
 
 
 def _write(task: PropagationTask, frame: int) -> MatteWritten:

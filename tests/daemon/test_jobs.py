@@ -17,6 +17,7 @@ from rotomem.daemon.worker import (
     JobStarted,
     JobStopped,
     JobWrote,
+    Runners,
     WorkerEvent,
 )
 from rotomem.session.shot import PlateReference, PropagationTask
@@ -54,7 +55,7 @@ def events() -> Events:
 
 @pytest.fixture
 def pool(events: Events) -> Iterator[WorkerPool]:
-    made = WorkerPool(on_event=events.put, runner="stand_in_runner:run", stop_grace_s=0.5)
+    made = WorkerPool(on_event=events.put, runners=Runners("stand_in_runner:run"), stop_grace_s=0.5)
     yield made
     made.close()
 
@@ -136,7 +137,7 @@ def test_an_error_fails_its_job_with_its_code_and_sentence(
 
 
 def test_a_runner_that_cannot_be_loaded_is_named(events: Events, tmp_path: Path) -> None:
-    pool = WorkerPool(on_event=events.put, runner="no_such_module:run")
+    pool = WorkerPool(on_event=events.put, runners=Runners("no_such_module:run"))
     pool.submit("a", task_in(tmp_path, "copy"))
     end = events.until_end()[-1]
     pool.close()

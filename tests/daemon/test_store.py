@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from rotomem.daemon.index import MatteRow
 from rotomem.daemon.refusals import DamagedUploadError, MatteGoneError, UnknownSessionError, UploadError
+from rotomem.daemon.rows import MatteRow
 from rotomem.daemon.store import Store
 from rotomem.errors import AnnotationError, AnnotationRangeError, DiskFullError, StoreError
 from rotomem_client.messages import (
@@ -51,7 +51,7 @@ def put_matte(store: Store, frame: int, content: bytes = b"matte", job: str = "0
     path = Path(store.new_matte_pattern("sh010", 1, job) % frame)
     path.write_bytes(content)
     sha256 = hashlib.sha256(content).hexdigest()
-    row = MatteRow("sh010", 1, frame, job, sha256, len(content), str(path), False, "warp")
+    row = MatteRow("sh010", 1, frame, job, sha256, len(content), str(path), False, "warp", 1)
     with store.transaction():
         store.index.put_matte(row)
     return row
@@ -70,7 +70,7 @@ def test_everything_is_there_again_after_a_restart(root: Path) -> None:
     session = again.session("sh010")
     assert (session.plate, session.objects, session.revision) == (OPEN.plate, ("hero", "car"), 2)
     rows = again.index.annotations("sh010", 2)
-    assert [(row.frame, row.object_name, row.kind, row.shapes) for row in rows] == [
+    assert [(row.frame, row.object_id, row.kind, row.shapes) for row in rows] == [
         (1005, "hero", "shapes", (TRIANGLE,)),
         (1007, "car", "absent", ()),
     ]
@@ -254,7 +254,7 @@ def test_a_store_of_another_version_is_left_alone(root: Path) -> None:
     database = sqlite3.connect(root / "index.sqlite")
     database.execute("PRAGMA user_version = 9")
     database.close()
-    with pytest.raises(StoreError, match="has version 9, this daemon knows 1"):
+    with pytest.raises(StoreError, match="has version 9, this daemon knows 2"):
         Store(root)
 
 

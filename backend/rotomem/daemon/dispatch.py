@@ -10,8 +10,10 @@ import uuid
 from collections.abc import Callable
 from typing import Protocol
 
-from rotomem.daemon.index import JobRow, MatteRow
-from rotomem.daemon.refusals import ConflictError, UnknownJobError
+from rotomem.daemon.pruning import Pruner
+from rotomem.daemon.refusals import ReusedIdError, UnknownJobError
+from rotomem.daemon.rows import JobRow, MatteRow
+from rotomem.daemon.sessions import Edit, SessionRequests
 from rotomem.daemon.shots import Shots, matte_ready
 from rotomem.daemon.store import Store, store_error
 from rotomem.daemon.transfers import PeerTransfers
@@ -21,40 +23,42 @@ from rotomem.daemon.worker import (
     JobProgressed,
     JobStarted,
     JobStopped,
+    JobSuggested,
     JobWrote,
+    Task,
     WorkerEvent,
 )
+from rotomem.daemon.writers import Writers
 from rotomem.errors import RotomemError, StoreError
 from rotomem.session.shot import PropagationTask
 from rotomem_client.codec import MAGIC, Envelope, decode, encode
 from rotomem_client.errors import ClientError
 from rotomem_client.messages import (
-    MAX_LISTED_MATTES,
-    AnnotationStored,
     Cancel,
     CancelAccepted,
     Chunk,
     Credit,
     ErrorReply,
     FetchMatte,
+    FramesSuggested,
+    Goodbye,
     Hello,
+    Introduce,
     JobAccepted,
     JobCancelled,
     JobEvent,
     JobFailed,
     JobFinished,
     JobResumed,
-    ListMattes,
-    MatteList,
+    MatteReady,
     Message,
     OfferFrames,
-    OpenSession,
     Progress,
     Propagate,
-    PutAnnotation,
-    RemoveAnnotation,
     Reply,
     ResumeJob,
+    SuggestedFrame,
+    SuggestFrames,
     sentence,
 )
 
@@ -64,6 +68,8 @@ MAX_ATTEMPTS = 2
 """A job that was running when the daemon died is taken up by the next one, but not if that died of it as well."""
 MAX_WARNINGS = 16
 
+FinalEvent = JobFinished | FramesSuggested | JobFailed | JobCancelled
+
 Send = Callable[[bytes, Message, str], None]
 """Queues a message for a peer, with the id of the request that it answers."""
 
@@ -71,7 +77,7 @@ Send = Callable[[bytes, Message, str], None]
 class Jobs(Protocol):
     """Where jobs are run; ``WorkerPool`` is one."""
 
-    def submit(self, job_id: str, task: PropagationTask) -> None: ...
+    def submit(self, job_id: str, task: Task, *, priority: int = 1) -> None: ...
 
     def cancel(self, job_id: str) -> None: ...
 
@@ -83,9 +89,12 @@ class Dispatcher:
         send: must not block.
     """
 
-    def __init__(self, store: Store, shots: Shots, *, send: Send) -> None:
+    def __init__(self, store: Store, shots: Shots, writers: Writers, pruner: Pruner, *, send: Send) -> None:
         self._store = store
         self._shots = shots
+        self._writers = writers
+        self._pruner = pruner
+        self._sessions = SessionRequests(store, shots, writers, pruner)
         self._send = send
         self._jobs: Jobs
         self._peers: dict[bytes, PeerTransfers] = {}
@@ -106,6 +115,7 @@ class Dispatcher:
                 continue
             log.info("taking up job %s of session %s", job.id, job.session)
             self._submit(job)
+        self._pruner.keep_bound()
 
     def stop(self) -> None:
         """Leave running jobs to the next daemon; ending this one on purpose is no failed attempt of theirs."""
@@ -142,6 +152,7 @@ class Dispatcher:
 
     def forget(self, peer: bytes) -> None:
         """A client is gone. Its jobs go on; its uploads wait."""
+        self._writers.leave(peer)
         transfers = self._peers.pop(peer, None)
         for followers in self._followers.values():
             followers.discard(peer)
@@ -156,13 +167,18 @@ class Dispatcher:
         if isinstance(message, Hello):
             log.info("%s %s has connected", message.client, message.client_version)
             self._transfers(peer).open()
+            self._writers.greet(peer, message.client)
+        elif isinstance(message, Introduce):
+            self._writers.introduce(peer, message.client_id, message.user)
+        elif isinstance(message, Goodbye):
+            self._writers.leave(peer)
         elif isinstance(message, Chunk):
             self._transfers(peer).take_chunk(message, request_id)
         elif isinstance(message, Credit):
             self._transfers(peer).take_credit(message.granted)
         elif isinstance(message, FetchMatte):
             self._transfers(peer).fetch(message, request_id)
-        elif isinstance(message, (PutAnnotation, RemoveAnnotation, Propagate)):
+        elif isinstance(message, (Edit, Propagate, SuggestFrames)):
             self._answer_once(peer, message, request_id)
         elif isinstance(message, ResumeJob):
             self._resume(peer, message, request_id)
@@ -170,23 +186,20 @@ class Dispatcher:
             self._send(peer, self._answer(peer, message), request_id)
 
     def _answer(self, peer: bytes, message: Message) -> Reply:
-        if isinstance(message, OpenSession):
-            return self._shots.state(self._store.open_session(message))
         if isinstance(message, OfferFrames):
+            self._sessions.require_offer(peer, message)
             return self._transfers(peer).offer(message)
         if isinstance(message, Cancel):
             return self._cancel(message)
-        if isinstance(message, ListMattes):
-            return self._list_mattes(message)
-        return ErrorReply("PROTOCOL", f"a client must not send {message.type_name}")
+        return self._sessions.answer(peer, message)
 
-    def _answer_once(self, peer: bytes, message: PutAnnotation | RemoveAnnotation | Propagate, request_id: str) -> None:
+    def _answer_once(self, peer: bytes, message: Edit | Propagate | SuggestFrames, request_id: str) -> None:
         """Carry a request out, or repeat the answer if it was carried out before; both in one transaction."""
         digest = hashlib.sha256(b"".join(encode(message))).hexdigest()
         answered = self._store.index.reply(request_id)
         if answered is not None:
             if answered[0] != digest:
-                raise ConflictError(
+                raise ReusedIdError(
                     f"the request id {request_id} was used for another request; send it under a new one"
                 )
             reply = decode([MAGIC, answered[1]]).message
@@ -196,13 +209,11 @@ class Dispatcher:
             return
         job: JobRow | None = None
         with self._store.transaction():
-            if isinstance(message, Propagate):
-                job = self._accept(message)
+            if isinstance(message, (Propagate, SuggestFrames)):
+                job = self._accept(peer, message)
                 stored: Reply = JobAccepted(job.id, job.revision)
-            elif isinstance(message, PutAnnotation):
-                stored = AnnotationStored(message.session_id, self._store.put_annotation(message))
             else:
-                stored = AnnotationStored(message.session_id, self._store.remove_annotation(message))
+                stored = self._sessions.edit(peer, message)
             self._store.index.put_reply(request_id, digest, encode(stored)[1])
         self._send(peer, stored, request_id)
         if job is not None:
@@ -217,11 +228,6 @@ class Dispatcher:
             self._store.index.set_job(job.id, state="cancelling", attempts=job.attempts)
         return CancelAccepted(message.job_id)
 
-    def _list_mattes(self, message: ListMattes) -> MatteList:
-        self._store.session(message.session_id)
-        rows = self._store.index.mattes(message.session_id, message.revision, message.after, MAX_LISTED_MATTES + 1)
-        return MatteList(tuple(matte_ready(row) for row in rows[:MAX_LISTED_MATTES]), len(rows) > MAX_LISTED_MATTES)
-
     def _resume(self, peer: bytes, message: ResumeJob, request_id: str) -> None:
         job = self._job(message.job_id)
         # A job that is being cancelled runs until its end is told.
@@ -232,7 +238,7 @@ class Dispatcher:
         """Tell of a job what a client has missed, and from now on everything."""
         for matte in self._store.index.mattes_of_job(job.id):
             if matte.frame not in have:
-                self._send(peer, matte_ready(matte), "")
+                self._send(peer, self._ready(matte), "")
         if job.final:
             self._send(peer, decode([MAGIC, job.final]).message, "")
         else:
@@ -265,31 +271,51 @@ class Dispatcher:
         else:
             self._end_job(self._final_event(job, event))
 
-    def _accept(self, request: Propagate) -> JobRow:
+    def _accept(self, peer: bytes, request: Propagate | SuggestFrames) -> JobRow:
         session = self._store.session(request.session_id)
-        self._shots.require_ready(session, request)
+        if isinstance(request, Propagate):
+            self._writers.require(peer, session.id)
+            self._shots.require_ready(session, request)
+            self._shots.note_plate_files(session, request)
+            session = self._store.session(request.session_id)
         fields = {field.name: getattr(request, field.name) for field in dataclasses.fields(request)}
         job = JobRow(
             id=uuid.uuid4().hex,
             session=session.id,
             revision=session.revision,
             plate=session.plate,
-            objects=session.objects,
+            object_ids=session.object_ids,
             request=fields,
             state="queued",
             attempts=0,
             final=b"",
+            kind="propagate" if isinstance(request, Propagate) else "suggest",
         )
         self._store.index.put_job(job)
         return job
 
     def _submit(self, job: JobRow) -> None:
         try:
-            task, self._warnings[job.id] = self._shots.task(job)
-        except RotomemError as error:
-            self._end_job(JobFailed(job.id, error.code, sentence(str(error))))
+            task: Task = self._shots.suggestion_task(job) if job.kind == "suggest" else self._propagation(job)
+        except (RotomemError, sqlite3.Error) as error:
+            code = error.code if isinstance(error, RotomemError) else StoreError.code
+            self._end_job(JobFailed(job.id, code, sentence(str(error))))
             return
-        self._jobs.submit(job.id, task)
+        self._jobs.submit(job.id, task, priority=job.request.get("priority", 1))
+
+    def _propagation(self, job: JobRow) -> PropagationTask:
+        """Return a propagation's task; what it need not make is listed and told at once."""
+        pattern = self._store.new_matte_pattern(job.session, job.revision, job.id)
+        with self._store.transaction():
+            kept = self._store.keep_mattes(self._shots.current_mattes(job), job, pattern)
+        for matte in kept:
+            self._tell(self._ready(matte))
+        task, self._warnings[job.id] = self._shots.task(job, [matte.frame for matte in kept], pattern)
+        return task
+
+    def _ready(self, matte: MatteRow) -> MatteReady:
+        session = self._store.session(matte.session)
+        return matte_ready(matte, stale=matte.frame not in self._shots.staleness.fresh(session, [matte]))
 
     def _keep_matte(self, job: JobRow, event: JobWrote) -> None:
         written = event.matte
@@ -303,6 +329,8 @@ class Dispatcher:
             path=str(written.path),
             annotated=written.annotated,
             engine=written.engine or str(job.request["engine"]),
+            made_revision=job.revision,
+            confidence=written.confidence,
         )
         try:
             with self._store.transaction():
@@ -315,11 +343,9 @@ class Dispatcher:
             self._spoiled[job.id] = StoreError(text)
             self._jobs.cancel(job.id)
             return
-        self._tell(matte_ready(matte))
+        self._tell(self._ready(matte))
 
-    def _final_event(
-        self, job: JobRow, event: JobEnded | JobStopped | JobBroke
-    ) -> JobFinished | JobFailed | JobCancelled:
+    def _final_event(self, job: JobRow, event: JobEnded | JobSuggested | JobStopped | JobBroke) -> FinalEvent:
         spoiled = self._spoiled.pop(job.id, None)
         if spoiled is not None:
             return JobFailed(job.id, spoiled.code, sentence(str(spoiled)))
@@ -327,6 +353,9 @@ class Dispatcher:
             return JobCancelled(job.id, event.done)
         if isinstance(event, JobBroke):
             return JobFailed(job.id, event.code, sentence(event.message))
+        if isinstance(event, JobSuggested):
+            found = [SuggestedFrame(each.frame, each.score, sentence(each.reason)) for each in event.suggestions]
+            return FramesSuggested(job.id, tuple(found))
         summary = event.summary
         warnings = [sentence(text) for text in (*self._warnings.get(job.id, ()), *summary.warnings)]
         if len(warnings) > MAX_WARNINGS:
@@ -342,17 +371,22 @@ class Dispatcher:
             warnings=tuple(warnings),
         )
 
-    def _end_job(self, final: JobFinished | JobFailed | JobCancelled) -> None:
-        states = {JobFinished: "finished", JobFailed: "failed", JobCancelled: "cancelled"}
+    def _end_job(self, final: FinalEvent) -> None:
+        states = {JobFailed: "failed", JobCancelled: "cancelled"}
         job = self._job(final.job_id)
         try:
-            self._store.index.set_job(job.id, state=states[type(final)], attempts=job.attempts, final=encode(final)[1])
+            state = states.get(type(final), "finished")
+            self._store.index.set_job(job.id, state=state, attempts=job.attempts, final=encode(final)[1])
         except sqlite3.Error:
             # Told all the same; the next daemon would repeat the job, which does no harm.
             log.exception("the end of job %s cannot be entered into the index", job.id)
         self._tell(final)
         self._followers.pop(job.id, None)
         self._warnings.pop(job.id, None)
+        try:
+            self._pruner.keep_bound()
+        except (sqlite3.Error, OSError):
+            log.exception("superseded mattes could not be deleted")
 
     def _tell(self, event: JobEvent) -> None:
         for peer in self._followers.get(event.job_id, ()):

@@ -9,110 +9,31 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rotomem.daemon.rows import (
+    AnnotationRow,
+    AnnotationStep,
+    BlobRow,
+    JobRow,
+    MatteRow,
+    ObjectIds,
+    SessionRow,
+    WriterRow,
+    annotation_of,
+    objects_of,
+    plate_of,
+    plate_text,
+)
+from rotomem.daemon.schema import SCHEMA_VERSION, make_tables, upgrade_from_1
 from rotomem.errors import StoreError
-from rotomem_client.messages import Plate
-from rotomem_client.shapes import Shape, shape_from_plain, shape_to_plain
 
-SCHEMA_VERSION = 1
-
-_SCHEMA = """
-CREATE TABLE sessions (
-    id TEXT PRIMARY KEY, plate TEXT NOT NULL, objects TEXT NOT NULL, revision INTEGER NOT NULL
-);
-CREATE TABLE annotations (
-    session TEXT NOT NULL, revision INTEGER NOT NULL, frame INTEGER NOT NULL, object TEXT NOT NULL,
-    kind TEXT NOT NULL CHECK (kind IN ('shapes', 'alpha', 'absent', 'removed')), content TEXT NOT NULL,
-    PRIMARY KEY (session, revision)
-);
-CREATE INDEX annotations_by_frame ON annotations (session, frame, object, revision);
-CREATE TABLE blobs (sha256 TEXT PRIMARY KEY, size INTEGER NOT NULL, suffix TEXT NOT NULL);
-CREATE TABLE frames (
-    session TEXT NOT NULL, frame INTEGER NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (session, frame)
-);
-CREATE TABLE mattes (
-    session TEXT NOT NULL, revision INTEGER NOT NULL, frame INTEGER NOT NULL, job TEXT NOT NULL,
-    sha256 TEXT NOT NULL, size INTEGER NOT NULL, path TEXT NOT NULL, annotated INTEGER NOT NULL, engine TEXT NOT NULL,
-    PRIMARY KEY (session, revision, frame, job)
-);
-CREATE INDEX mattes_by_job ON mattes (job);
-CREATE TABLE jobs (
-    id TEXT PRIMARY KEY, session TEXT NOT NULL, revision INTEGER NOT NULL, plate TEXT NOT NULL, objects TEXT NOT NULL,
-    request TEXT NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL, final BLOB
-);
-CREATE TABLE replies (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, request_id TEXT NOT NULL UNIQUE, digest TEXT NOT NULL,
-    header BLOB NOT NULL
-);
-"""
+_NEWEST = 2**31
 _KEPT_REPLIES = 20_000
-
-
-@dataclass(frozen=True)
-class SessionRow:
-    id: str
-    plate: Plate
-    objects: tuple[str, ...]
-    revision: int
-
-
-@dataclass(frozen=True)
-class AnnotationRow:
-    """``kind`` is ``shapes``, ``alpha`` (``alpha_sha256`` names the blob) or ``absent``."""
-
-    frame: int
-    object_name: str
-    kind: str
-    shapes: tuple[Shape, ...] = ()
-    alpha_sha256: str = ""
-
-    def content(self) -> str:
-        if self.kind == "shapes":
-            return json.dumps([shape_to_plain(shape) for shape in self.shapes])
-        return self.alpha_sha256
-
-
-@dataclass(frozen=True)
-class BlobRow:
-    sha256: str
-    size: int
-    suffix: str
-
-
-@dataclass(frozen=True)
-class MatteRow:
-    session: str
-    revision: int
-    frame: int
-    job: str
-    sha256: str
-    size: int
-    path: str
-    annotated: bool
-    engine: str
-
-
-@dataclass(frozen=True)
-class JobRow:
-    """``request`` holds ``Propagate``'s fields; ``final`` is the header of the event that ended the job, or empty.
-
-    ``state`` is ``queued``, ``running`` or ``cancelling`` (asked to stop, not ended yet), then ``finished``, ``failed``
-    or ``cancelled``.
-    """
-
-    id: str
-    session: str
-    revision: int
-    plate: Plate
-    objects: tuple[str, ...]
-    request: dict[str, Any]
-    state: str
-    attempts: int
-    final: bytes
 
 
 class Index:
@@ -130,16 +51,14 @@ class Index:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0:
+            if version in (0, 1):
                 with self.transaction():
-                    for statement in _SCHEMA.split(";"):
-                        self._db.execute(statement)
-                    self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                    (upgrade_from_1 if version else make_tables)(self._db)
         except sqlite3.Error as error:
             raise StoreError(
                 f"the store's index {path} cannot be used: {error}; move the store away, or give another one"
             ) from error
-        if version not in (0, SCHEMA_VERSION):
+        if version not in (0, 1, SCHEMA_VERSION):
             self._db.close()
             raise StoreError(
                 f"the store's index {path} has version {version}, this daemon knows {SCHEMA_VERSION}: "
@@ -166,21 +85,92 @@ class Index:
     # --- sessions and annotations -------------------------------------------------------------------------------------
 
     def session(self, session_id: str) -> SessionRow | None:
-        row = self._db.execute("SELECT plate, objects, revision FROM sessions WHERE id = ?", (session_id,)).fetchone()
-        return None if row is None else SessionRow(session_id, _plate(row[0]), tuple(json.loads(row[1])), row[2])
+        found = self.sessions("id = ?", (session_id,))
+        return found[0] if found else None
+
+    def sessions_after(self, session_id: str, limit: int) -> list[SessionRow]:
+        return self.sessions("id > ? ORDER BY id LIMIT ?", (session_id, limit))
+
+    def sessions(self, condition: str, values: Sequence[Any]) -> list[SessionRow]:
+        rows = self._db.execute(f"SELECT id, plate, objects, revision, used_at FROM sessions WHERE {condition}", values)
+        return [SessionRow(row[0], plate_of(row[1]), objects_of(row[2]), *row[3:]) for row in rows]
 
     def put_session(self, session: SessionRow) -> None:
+        """Store a session, and its objects as those from its revision on."""
+        objects = json.dumps(session.object_ids)
         self._db.execute(
-            "INSERT INTO sessions VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
-            "plate = excluded.plate, objects = excluded.objects, revision = excluded.revision",
-            (session.id, _plate_text(session.plate), json.dumps(session.objects), session.revision),
+            "INSERT INTO sessions VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET plate = excluded.plate, "
+            "objects = excluded.objects, revision = excluded.revision, used_at = excluded.used_at",
+            (session.id, plate_text(session.plate), objects, session.revision, time.time()),
         )
+        self._db.execute(
+            "INSERT OR REPLACE INTO object_lists VALUES (?, ?, ?)", (session.id, session.revision, objects)
+        )
+
+    def object_lists(self, session_id: str) -> list[ObjectIds]:
+        """Return all lists of objects that a session has had, the newest first."""
+        rows = self._db.execute(
+            "SELECT objects FROM object_lists WHERE session = ? ORDER BY revision DESC", (session_id,)
+        )
+        return [objects_of(row[0]) for row in rows]
+
+    def objects_at(self, session_id: str, revision: int) -> ObjectIds:
+        row = self._db.execute(
+            "SELECT objects FROM object_lists WHERE session = ? AND revision <= ? ORDER BY revision DESC LIMIT 1",
+            (session_id, revision),
+        ).fetchone()
+        return () if row is None else objects_of(row[0])
 
     def bump_revision(self, session_id: str) -> int:
         """Return the session's new revision."""
-        self._db.execute("UPDATE sessions SET revision = revision + 1 WHERE id = ?", (session_id,))
+        self._db.execute(
+            "UPDATE sessions SET revision = revision + 1, used_at = ? WHERE id = ?", (time.time(), session_id)
+        )
         row = self._db.execute("SELECT revision FROM sessions WHERE id = ?", (session_id,)).fetchone()
         return int(row[0])
+
+    def note_plate_change(self, session_id: str, revision: int) -> None:
+        """Mattes made before ``revision`` are of another plate."""
+        self._db.execute("INSERT OR REPLACE INTO plate_changes VALUES (?, ?)", (session_id, revision))
+
+    def last_plate_change(self, session_id: str) -> int:
+        """Return the revision of the plate's last change; 0 if it never changed."""
+        row = self._db.execute("SELECT max(revision) FROM plate_changes WHERE session = ?", (session_id,)).fetchone()
+        return row[0] or 0
+
+    def plate_stamps(self, session_id: str) -> dict[int, str]:
+        """Return frame to what its file on shared storage was like when a job last read it."""
+        rows = self._db.execute("SELECT frame, stamp FROM plate_stamps WHERE session = ?", (session_id,))
+        return {frame: stamp for frame, stamp in rows}
+
+    def put_plate_stamps(self, session_id: str, stamps: Mapping[int, str]) -> None:
+        self._db.executemany(
+            "INSERT OR REPLACE INTO plate_stamps VALUES (?, ?, ?)",
+            [(session_id, frame, stamp) for frame, stamp in stamps.items()],
+        )
+
+    def drop_session(self, session_id: str) -> None:
+        """Forget all that is known of a session, its files aside."""
+        self._db.execute("DELETE FROM sessions WHERE id = ?", (session_id,))
+        tables = ("object_lists", "plate_changes", "plate_stamps", "writers", "annotations", "frames", "mattes", "jobs")
+        for table in tables:
+            self._db.execute(f"DELETE FROM {table} WHERE session = ?", (session_id,))
+
+    def writer(self, session_id: str) -> WriterRow | None:
+        row = self._db.execute(
+            "SELECT client_id, user, since, used_at FROM writers WHERE session = ?", (session_id,)
+        ).fetchone()
+        return None if row is None else WriterRow(*row)
+
+    def put_writer(self, session_id: str, writer: WriterRow) -> None:
+        self._db.execute(
+            "INSERT OR REPLACE INTO writers VALUES (?, ?, ?, ?, ?)",
+            (session_id, writer.client_id, writer.user, writer.since, writer.used_at),
+        )
+
+    def drop_writer(self, client_id: str) -> None:
+        """This client writes no session any more."""
+        self._db.execute("DELETE FROM writers WHERE client_id = ?", (client_id,))
 
     def annotations(self, session_id: str, revision: int) -> list[AnnotationRow]:
         """Return the annotations as of a revision, by frame and object."""
@@ -190,23 +180,39 @@ class Index:
             "b.frame = a.frame AND b.object = a.object) AND kind != 'removed' ORDER BY frame, object",
             (session_id, revision),
         )
-        return [_annotation(*row) for row in rows]
+        return [annotation_of(*row) for row in rows]
 
-    def annotation(self, session_id: str, frame: int, object_name: str) -> AnnotationRow | None:
-        """Return the present annotation of one object on one frame."""
+    def annotation(self, session_id: str, frame: int, object_id: str, revision: int = _NEWEST) -> AnnotationRow | None:
+        """Return what one object had on one frame at a revision."""
         row = self._db.execute(
-            "SELECT frame, object, kind, content FROM annotations WHERE session = ? AND frame = ? AND object = ? "
-            "ORDER BY revision DESC LIMIT 1",
-            (session_id, frame, object_name),
+            "SELECT frame, object, kind, content FROM annotations WHERE session = ? AND frame = ? AND object = ? AND "
+            "revision <= ? ORDER BY revision DESC LIMIT 1",
+            (session_id, frame, object_id, revision),
         ).fetchone()
-        return None if row is None or row[2] == "removed" else _annotation(*row)
+        return None if row is None or row[2] == "removed" else annotation_of(*row)
 
-    def add_annotation(self, session_id: str, row: AnnotationRow) -> int:
-        """Append an annotation (``kind`` may be ``removed``); return the new revision."""
+    def annotation_changed_at(self, session_id: str, frame: int, object_id: str) -> int:
+        """Return the revision of the last change of one object on one frame; 0 if there was none."""
+        row = self._db.execute(
+            "SELECT max(revision) FROM annotations WHERE session = ? AND frame = ? AND object = ?",
+            (session_id, frame, object_id),
+        ).fetchone()
+        return row[0] or 0
+
+    def annotation_steps(self, session_id: str) -> list[AnnotationStep]:
+        """Return a session's changes, undos and redos in their order."""
+        rows = self._db.execute(
+            "SELECT revision, frame, object, step, of FROM annotations WHERE session = ? ORDER BY revision",
+            (session_id,),
+        )
+        return [AnnotationStep(*row) for row in rows]
+
+    def add_annotation(self, session_id: str, row: AnnotationRow, *, step: str = "change", of: int = 0) -> int:
+        """Append an annotation (``kind`` may be ``removed``); return the new revision, which a change is ``of``."""
         revision = self.bump_revision(session_id)
         self._db.execute(
-            "INSERT INTO annotations VALUES (?, ?, ?, ?, ?, ?)",
-            (session_id, revision, row.frame, row.object_name, row.kind, row.content()),
+            "INSERT INTO annotations VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (*(session_id, revision, row.frame, row.object_id, row.kind, row.content()), step, of or revision),
         )
         return revision
 
@@ -221,6 +227,14 @@ class Index:
 
     def put_blob(self, blob: BlobRow) -> None:
         self._db.execute("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?)", (blob.sha256, blob.size, blob.suffix))
+
+    def unused_blobs(self) -> list[BlobRow]:
+        """Return the files that are neither a frame's content nor an annotation's alpha."""
+        rows = self._db.execute(
+            "SELECT sha256, size, suffix FROM blobs WHERE sha256 NOT IN (SELECT sha256 FROM frames) AND "
+            "sha256 NOT IN (SELECT content FROM annotations WHERE kind = 'alpha')"
+        )
+        return [BlobRow(*row) for row in rows]
 
     def drop_blob(self, sha256: str) -> None:
         self._db.execute("DELETE FROM blobs WHERE sha256 = ?", (sha256,))
@@ -246,10 +260,10 @@ class Index:
 
     def put_matte(self, matte: MatteRow) -> None:
         self._db.execute(
-            "INSERT OR REPLACE INTO mattes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO mattes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *(matte.session, matte.revision, matte.frame, matte.job, matte.sha256, matte.size, matte.path),
-                *(int(matte.annotated), matte.engine),
+                *(int(matte.annotated), matte.engine, matte.made_revision, matte.confidence),
             ),
         )
 
@@ -276,33 +290,42 @@ class Index:
     def mattes_of_job(self, job_id: str) -> list[MatteRow]:
         return self._mattes("job = ? ORDER BY frame", (job_id,))
 
-    def all_mattes(self) -> list[MatteRow]:
-        return self._mattes("true", ())
+    def all_mattes(self, session_id: str = "") -> list[MatteRow]:
+        """Return all mattes, or all of one session, in the order in which they came."""
+        if session_id:
+            return self._mattes("session = ? ORDER BY rowid", (session_id,))
+        return self._mattes("true ORDER BY rowid", ())
 
     def newest_mattes(self, session_id: str) -> list[MatteRow]:
         """Return each frame's newest matte of the newest revision that has any, ascending."""
         row = self._db.execute("SELECT max(revision) FROM mattes WHERE session = ?", (session_id,)).fetchone()
         return [] if row[0] is None else self.mattes(session_id, row[0], after=-(2**31), limit=-1)
 
+    def shown_mattes(self, session_id: str, revision: int = _NEWEST) -> list[MatteRow]:
+        """Return each frame's newest matte of whatever revision up to ``revision``, ascending by frame."""
+        return self._mattes(
+            "session = ?1 AND revision <= ?2 AND rowid = (SELECT rowid FROM mattes AS other WHERE other.session = ?1 "
+            "AND other.frame = mattes.frame AND other.revision <= ?2 ORDER BY revision DESC, rowid DESC LIMIT 1) "
+            "ORDER BY frame",
+            (session_id, revision),
+        )
+
     def _mattes(self, condition: str, values: Sequence[Any]) -> list[MatteRow]:
         rows = self._db.execute(
-            "SELECT session, revision, frame, job, sha256, size, path, annotated, engine FROM mattes "
-            f"WHERE {condition}",
+            "SELECT session, revision, frame, job, sha256, size, path, annotated, engine, made_revision, confidence "
+            f"FROM mattes WHERE {condition}",
             values,
         )
-        return [
-            MatteRow(session, revision, frame, job, sha256, size, path, bool(annotated), engine)
-            for session, revision, frame, job, sha256, size, path, annotated, engine in rows
-        ]
+        return [replace(MatteRow(*row), annotated=bool(row[7])) for row in rows]
 
     # --- jobs ---------------------------------------------------------------------------------------------------------
 
     def put_job(self, job: JobRow) -> None:
         self._db.execute(
-            "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                *(job.id, job.session, job.revision, _plate_text(job.plate), json.dumps(job.objects)),
-                *(json.dumps(job.request), job.state, job.attempts, job.final),
+                *(job.id, job.session, job.revision, plate_text(job.plate), json.dumps(job.object_ids)),
+                *(json.dumps(job.request), job.state, job.attempts, job.final, job.kind),
             ),
         )
 
@@ -321,12 +344,12 @@ class Index:
 
     def _jobs(self, condition: str, values: Sequence[Any]) -> list[JobRow]:
         rows = self._db.execute(
-            "SELECT id, session, revision, plate, objects, request, state, attempts, final FROM jobs "
+            "SELECT id, session, revision, plate, objects, request, state, attempts, final, kind FROM jobs "
             f"WHERE {condition}",
             values,
         )
         return [
-            JobRow(id_, session, revision, _plate(plate), tuple(json.loads(objects)), json.loads(request), *rest)
+            JobRow(id_, session, revision, plate_of(plate), objects_of(objects), json.loads(request), *rest)
             for id_, session, revision, plate, objects, request, *rest in rows
         ]
 
@@ -342,18 +365,3 @@ class Index:
             "INSERT INTO replies (request_id, digest, header) VALUES (?, ?, ?)", (request_id, digest, header)
         )
         self._db.execute("DELETE FROM replies WHERE number <= (SELECT max(number) FROM replies) - ?", (_KEPT_REPLIES,))
-
-
-def _plate_text(plate: Plate) -> str:
-    return json.dumps(asdict(plate))
-
-
-def _plate(text: str) -> Plate:
-    return Plate(**json.loads(text))
-
-
-def _annotation(frame: int, object_name: str, kind: str, content: str) -> AnnotationRow:
-    if kind == "shapes":
-        shapes = tuple(shape_from_plain(plain) for plain in json.loads(content))
-        return AnnotationRow(frame, object_name, kind, shapes=shapes)
-    return AnnotationRow(frame, object_name, kind, alpha_sha256=content if kind == "alpha" else "")

@@ -8,7 +8,6 @@ import multiprocessing.connection
 import signal
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -17,28 +16,34 @@ from rotomem.daemon.worker import (
     JobBroke,
     JobEnded,
     JobStopped,
+    JobSuggested,
     JobWrote,
     RunJob,
+    Runners,
     StopJob,
+    Task,
     WorkerEvent,
     run_worker,
 )
 from rotomem.errors import RotomemError, WorkerCrashedError
-from rotomem.session.shot import PropagationTask
 
 log = logging.getLogger(__name__)
 
 _POLL_S = 0.5
-_ENDS = (JobEnded, JobStopped, JobBroke)
+_RUNNERS = Runners()
+_ENDS = (JobEnded, JobSuggested, JobStopped, JobBroke)
 
 
 class WorkerPool:
-    """Runs one job at a time, each in the order of submission, in a process that outlives jobs but not crashes.
+    """Runs one job at a time, in a process that outlives jobs but not crashes.
+
+    Of those that wait, the one of the highest priority is next, and of these the first that was submitted.
 
     Args:
         on_event: told everything, from this pool's thread or from within ``cancel``; per job, exactly one of
-            ``JobEnded``, ``JobStopped`` and ``JobBroke`` comes last. After ``close`` nothing is told any more.
-        runner: what the worker runs, as ``module:function``.
+            ``JobEnded``, ``JobSuggested``, ``JobStopped`` and ``JobBroke`` comes last. After ``close``
+            nothing is told any more.
+        runners: what the worker runs.
         environment: set in the worker process.
         stop_grace_s: a cancelled job that does not reach its next frame in this time is ended with its process.
     """
@@ -47,15 +52,15 @@ class WorkerPool:
         self,
         *,
         on_event: Callable[[WorkerEvent], None],
-        runner: str = "rotomem.session:propagate_shot",
+        runners: Runners = _RUNNERS,
         environment: dict[str, str] | None = None,
         stop_grace_s: float = 20.0,
     ) -> None:
         self._on_event = on_event
-        self._runner = runner
+        self._runners = runners
         self._environment = environment or {}
         self._stop_grace_s = stop_grace_s
-        self._waiting: deque[RunJob] = deque()
+        self._waiting: list[tuple[int, RunJob]] = []
         self._changed = threading.Condition()
         self._worker: _WorkerProcess | None = None
         self._running = ""
@@ -72,16 +77,16 @@ class WorkerPool:
                 return "busy"
             return "idle" if self._worker is not None and self._worker.alive else "none"
 
-    def submit(self, job_id: str, task: PropagationTask) -> None:
-        """Queue a job."""
+    def submit(self, job_id: str, task: Task, *, priority: int = 1) -> None:
+        """Queue a job; a higher ``priority`` starts first."""
         with self._changed:
-            self._waiting.append(RunJob(job_id, task))
+            self._waiting.append((priority, RunJob(job_id, task)))
             self._changed.notify()
 
     def cancel(self, job_id: str) -> None:
         """Stop the running job between two frames; one that waits is taken from the queue and told at once."""
         with self._changed:
-            waiting = next((job for job in self._waiting if job.job_id == job_id), None)
+            waiting = next((entry for entry in self._waiting if entry[1].job_id == job_id), None)
             if waiting is not None:
                 self._waiting.remove(waiting)
             elif self._running == job_id and self._stop_asked_at is None:
@@ -108,7 +113,10 @@ class WorkerPool:
                 self._changed.wait_for(lambda: self._waiting or self._closing)
                 if self._closing:
                     break
-                job = self._waiting.popleft()
+                # max takes the first of equals, which is the one that has waited longest.
+                first = max(self._waiting, key=lambda entry: entry[0])
+                self._waiting.remove(first)
+                job = first[1]
                 self._running = job.job_id
             end = self._attempt(job)
             with self._changed:
@@ -136,7 +144,7 @@ class WorkerPool:
             if self._stop_asked_at is not None:
                 return JobStopped(job.job_id, 0)
             if self._worker is None or not self._worker.alive:
-                self._worker = _WorkerProcess(self._runner, self._environment)
+                self._worker = _WorkerProcess(self._runners, self._environment)
             worker = self._worker
         worker.send(job)
         if self._stop_asked_at is not None:
@@ -174,14 +182,14 @@ class WorkerPool:
 class _WorkerProcess:
     """One worker process and our end of its pipe."""
 
-    def __init__(self, runner: str, environment: dict[str, str]) -> None:
+    def __init__(self, runners: Runners, environment: dict[str, str]) -> None:
         # Spawned, not forked: torch and CUDA do not survive a fork, nor do this process's threads.
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         self._pipe: Connection = ours
         self._sending = threading.Lock()
         self._process: SpawnProcess = context.Process(
-            target=run_worker, args=(theirs, runner, environment), name="rotomem-worker", daemon=True
+            target=run_worker, args=(theirs, runners, environment), name="rotomem-worker", daemon=True
         )
         try:
             self._process.start()
@@ -231,7 +239,7 @@ def _tell_crash(job_id: str, worker: _WorkerProcess, written: int) -> JobBroke:
     how = f"exit code {code}" if code is None or code >= 0 else f"signal {-code} ({_signal_name(-code)})"
     hint = " (often too little memory)" if code == -9 else ""
     message = (
-        f"the worker process ended by {how}{hint} while it propagated; the {written} mattes that it had made are kept: "
+        f"the worker process ended by {how}{hint} while it ran; the {written} mattes that it had made are kept: "
         "propagate again, perhaps over a smaller range or on another device"
     )
     log.error("job %s: %s", job_id, message)

@@ -15,15 +15,20 @@ from rotomem import __version__
 from rotomem.daemon.dispatch import Dispatcher
 from rotomem.daemon.inbox import Inbox
 from rotomem.daemon.jobs import WorkerPool
+from rotomem.daemon.pruning import Pruner
 from rotomem.daemon.server import Server, require_local
 from rotomem.daemon.shots import Shots
 from rotomem.daemon.store import Store
+from rotomem.daemon.worker import Runners
+from rotomem.daemon.writers import Writers
 from rotomem.engine_names import default_engine, usable_engines
 from rotomem.errors import SettingError
 from rotomem_client.errors import InvalidValueError
 from rotomem_client.messages import PROTOCOL_MAX, Welcome
 
 log = logging.getLogger(__name__)
+
+_RUNNERS = Runners()
 
 
 def serve(
@@ -35,7 +40,8 @@ def serve(
     threads: int = 0,
     allow_remote: bool = False,
     plate_roots: Sequence[Path] = (),
-    runner: str = "rotomem.session:propagate_shot",
+    store_gb: float | None = None,
+    runners: Runners = _RUNNERS,
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; then end the worker, whose job the next daemon on this store takes up.
@@ -46,7 +52,9 @@ def serve(
         threads: CPU threads of the worker; 0 leaves that to the libraries.
         allow_remote: permit an endpoint that other machines can reach.
         plate_roots: folders below which plates may be read by their pattern; none means anywhere.
-        runner: what the worker runs, as ``module:function``.
+        store_gb: what all mattes may have on disk, in 10⁹ bytes; superseded ones above that are deleted, the oldest
+            first. None deletes none on its own.
+        runners: what the worker runs.
         on_ready: called once with the endpoint as bound, when clients can connect.
 
     Raises:
@@ -61,10 +69,11 @@ def serve(
         environment = {} if threads == 0 else {"OMP_NUM_THREADS": str(threads)}
         shots = Shots(store, plate_roots=plate_roots, device=device, weights_dir=weights_dir)
         server = Server(endpoint, welcome, inbox, worker_state=lambda: pool.state)
-        dispatcher = Dispatcher(store, shots, send=server.send)
+        pruner = Pruner(store, None if store_gb is None else int(store_gb * 1e9))
+        dispatcher = Dispatcher(store, shots, Writers(store.index), pruner, send=server.send)
         pool = WorkerPool(
             on_event=lambda event: inbox.put(lambda: dispatcher.handle_worker(event)),
-            runner=runner,
+            runners=runners,
             environment=environment,
         )
         inbox.put(lambda: dispatcher.start(pool))

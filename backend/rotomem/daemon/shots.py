@@ -6,12 +6,25 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from rotomem.daemon.index import AnnotationRow, JobRow, MatteRow, SessionRow
+from rotomem.daemon.rows import AnnotationRow, JobRow, MatteRow, SessionRow, WriterRow
+from rotomem.daemon.staleness import Staleness
 from rotomem.daemon.store import MATTE_NAME, Store
+from rotomem.engine_names import default_engine
 from rotomem.errors import AnnotationError, PlateMissingError, RotomemError, SettingError
 from rotomem.plates import FramePattern
 from rotomem.session.shot import PlateReference, PropagationTask, ShotAnnotation
-from rotomem_client.messages import AnnotatedFrames, MatteReady, Plate, Propagate, SessionState
+from rotomem.session.suggest import SuggestionTask
+from rotomem_client.messages import (
+    AnnotatedFrames,
+    MatteReady,
+    MattesOfRevision,
+    Plate,
+    Propagate,
+    SessionState,
+    SuggestFrames,
+)
+
+_MAX_SHOWN = 1024
 
 
 class Shots:
@@ -30,13 +43,20 @@ class Shots:
         self._plate_roots = [root.resolve() for root in plate_roots]
         self._device = device
         self._weights_dir = weights_dir
+        self.staleness = Staleness(store, self.annotations)
 
-    def state(self, session: SessionRow) -> SessionState:
-        """Return what a client is told of a session."""
+    def state(self, session: SessionRow, writer: WriterRow | None, *, writing: bool) -> SessionState:
+        """Return what a client is told of a session; ``writing`` says that this client is the writer."""
+        names = dict(session.object_ids)
         frames: dict[str, list[int]] = {}
         for row in self._store.index.annotations(session.id, session.revision):
-            frames.setdefault(row.object_name, []).append(row.frame)
+            if row.object_id in names:
+                frames.setdefault(names[row.object_id], []).append(row.frame)
         mattes = self._store.index.newest_mattes(session.id)
+        shown = self._store.index.shown_mattes(session.id)
+        fresh = self.staleness.fresh(session, shown)
+        stale = [matte for matte in shown if matte.frame not in fresh]
+        undoable, redoable = self._store.edits.undo_stacks(session)
         folders = {Path(matte.path).parent for matte in mattes}
         return SessionState(
             session_id=session.id,
@@ -48,6 +68,14 @@ class Shots:
             matte_revision=mattes[0].revision if mattes else 0,
             mattes=tuple(matte.frame for matte in mattes),
             matte_pattern=str(folders.pop() / MATTE_NAME) if len(folders) == 1 else "",
+            shown=_by_revision(shown),
+            stale=tuple(matte.frame for matte in stale),
+            stale_reason=self.staleness.reason(session, stale),
+            writer=writer.user if writer is not None else "",
+            writer_since=writer.since if writer is not None else 0.0,
+            writing=writing,
+            can_undo=bool(undoable),
+            can_redo=bool(redoable),
         )
 
     def can_read(self, plate: Plate) -> bool:
@@ -86,9 +114,7 @@ class Shots:
         if self.can_read(plate):
             return
         files = self._store.plate_files(session.id)
-        annotated = [row.frame for row in used]
-        first = min(max(plate.first, request.first - request.handles), *annotated)
-        last = max(min(plate.last, request.last + request.handles), *annotated)
+        first, last = self._frames_read(session, request)
         missing = next((frame for frame in range(first, last + 1) if frame not in files), None)
         if missing is not None:
             where = f"cannot be read at {plate.pattern} by the daemon and " if plate.pattern else ""
@@ -96,50 +122,118 @@ class Shots:
                 f"frame {missing} of the plate {where}was not uploaded; render it, or shorten the range"
             )
 
-    def task(self, job: JobRow) -> tuple[PropagationTask, list[str]]:
+    def note_plate_files(self, session: SessionRow, request: Propagate) -> None:
+        """Make a new revision if the plate's files have changed on disk since a job last read them.
+
+        Call it within the transaction that accepts a job.
+        """
+        if not self.can_read(session.plate):
+            return
+        pattern = FramePattern.parse(session.plate.pattern)
+        first, last = self._frames_read(session, request)
+        found = {frame: _stamp(pattern.path(frame)) for frame in range(first, last + 1)}
+        known = self._store.index.plate_stamps(session.id)
+        if any(known.get(frame, stamp) != stamp for frame, stamp in found.items()):
+            self._store.index.note_plate_change(session.id, self._store.index.bump_revision(session.id))
+        self._store.index.put_plate_stamps(session.id, found)
+
+    def _frames_read(self, session: SessionRow, request: Propagate) -> tuple[int, int]:
+        """Return the first and the last frame that a propagation reads."""
+        plate = session.plate
+        used, _ = _split_annotations(self._store.index.annotations(session.id, session.revision), session)
+        annotated = [row.frame for row in used]
+        first = min(max(plate.first, request.first - request.handles), *annotated)
+        return first, max(min(plate.last, request.last + request.handles), *annotated)
+
+    def current_mattes(self, job: JobRow) -> list[MatteRow]:
+        """Return the mattes that a propagation need not make again."""
+        engine = job.request["engine"]
+        return self.staleness.current(job, default_engine(self._weights_dir) if engine == "auto" else engine)
+
+    def task(self, job: JobRow, kept: Sequence[int], pattern: str) -> tuple[PropagationTask, list[str]]:
         """Return a job's task, with the annotations of its revision, and warnings about those that it cannot use.
+
+        Args:
+            kept: frames whose mattes lie below ``pattern`` already.
+            pattern: where the mattes go.
 
         Raises:
             AnnotationError: an annotation's alpha is gone.
-            DiskFullError, StoreError: the folder of its mattes cannot be made.
         """
-        session = SessionRow(job.session, job.plate, job.objects, job.revision)
-        used, ignored = _split_annotations(self._store.index.annotations(job.session, job.revision), session)
+        session = job.as_session
+        _, ignored = _split_annotations(self._store.index.annotations(job.session, job.revision), session)
         request = Propagate(**job.request)
-        by_pattern = self.can_read(job.plate)
         task = PropagationTask(
-            plate=PlateReference(
-                first=job.plate.first,
-                last=job.plate.last,
-                pattern=job.plate.pattern if by_pattern else "",
-                files={} if by_pattern else self._store.plate_files(job.session),
-                colourspace=job.plate.colourspace,
-            ),
-            annotations=tuple(self._annotation(row) for row in used),
+            plate=self._plate(session),
+            annotations=tuple(self.annotations(session)),
             objects=job.objects,
             first=request.first,
             last=request.last,
-            output_pattern=self._store.new_matte_pattern(job.session, job.revision, job.id),
+            output_pattern=pattern,
             handles=request.handles,
             engine=request.engine,
             device=self._device if request.device == "auto" else request.device,
             revision=job.revision,
+            weights=request.weights,
             weights_dir=self._weights_dir,
             refine_edges=request.refine_edges,
+            focus=request.focus,
+            current=frozenset(kept),
+            confidence=request.confidence,
+            processing_size=request.processing_size,
+            tune=request.tune,
+            shot_id=job.session,
         )
+        names = dict(job.object_ids)
         warnings = [
-            f"the annotation of {row.object_name!r} on frame {row.frame} was not used: the plate has frames "
-            f"{job.plate.first}-{job.plate.last} and the objects {', '.join(job.objects)}"
+            f"the annotation of {names[row.object_id]!r} on frame {row.frame} was not used: the plate has frames "
+            f"{job.plate.first}-{job.plate.last}"
             for row in ignored
+            if row.object_id in names
         ]
         return task, warnings
 
-    def _annotation(self, row: AnnotationRow) -> ShotAnnotation:
+    def suggestion_task(self, job: JobRow) -> SuggestionTask:
+        """Return the task of a job that suggests frames; it looks at the mattes shown when it begins."""
+        session, request = job.as_session, SuggestFrames(**job.request)
+        used, _ = _split_annotations(self._store.index.annotations(job.session, job.revision), session)
+        shown = self._store.index.shown_mattes(job.session)
+        return SuggestionTask(
+            plate=self._plate(session),
+            annotated=tuple(sorted({row.frame for row in used})),
+            first=job.plate.first,
+            last=job.plate.last,
+            matte_files={matte.frame: Path(matte.path) for matte in shown},
+            count=request.count,
+            scoring=request.scoring,
+            device=self._device if request.device == "auto" else request.device,
+            weights=request.weights,
+            weights_dir=self._weights_dir,
+            cache_dir=self._store.root / "sessions" / job.session / "features",
+        )
+
+    def annotations(self, session: SessionRow) -> list[ShotAnnotation]:
+        """Return what a session has annotated at its revision, as far as its plate and objects have a place for it."""
+        used, _ = _split_annotations(self._store.index.annotations(session.id, session.revision), session)
+        names = dict(session.object_ids)
+        return [self._annotation(row, names[row.object_id]) for row in used]
+
+    def _annotation(self, row: AnnotationRow, name: str) -> ShotAnnotation:
         alpha = self._store.alpha_path(row.alpha_sha256) if row.kind == "alpha" else None
-        return ShotAnnotation(row.frame, row.object_name, row.shapes, alpha, row.kind == "absent")
+        return ShotAnnotation(row.frame, name, row.shapes, alpha, row.kind == "absent")
+
+    def _plate(self, session: SessionRow) -> PlateReference:
+        by_pattern = self.can_read(session.plate)
+        return PlateReference(
+            first=session.plate.first,
+            last=session.plate.last,
+            pattern=session.plate.pattern if by_pattern else "",
+            files={} if by_pattern else self._store.plate_files(session.id),
+            colourspace=session.plate.colourspace,
+        )
 
 
-def matte_ready(matte: MatteRow) -> MatteReady:
+def matte_ready(matte: MatteRow, *, stale: bool) -> MatteReady:
     """Return the event that tells of a stored matte."""
     return MatteReady(
         job_id=matte.job,
@@ -151,7 +245,27 @@ def matte_ready(matte: MatteRow) -> MatteReady:
         path=matte.path,
         annotated=matte.annotated,
         engine=matte.engine,
+        made_revision=matte.made_revision,
+        stale=stale,
+        confidence=min(max(matte.confidence, 0.0), 1.0),
     )
+
+
+def _by_revision(mattes: Sequence[MatteRow]) -> tuple[MattesOfRevision, ...]:
+    frames: dict[int, list[int]] = {}
+    for matte in mattes:
+        frames.setdefault(matte.made_revision, []).append(matte.frame)
+    groups = [MattesOfRevision(revision, tuple(frames[revision])) for revision in sorted(frames, reverse=True)]
+    return tuple(groups[:_MAX_SHOWN])
+
+
+def _stamp(path: Path) -> str:
+    """Return what differs once a file was written again; empty if it is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def _split_annotations(
@@ -161,6 +275,6 @@ def _split_annotations(
     used: list[AnnotationRow] = []
     ignored: list[AnnotationRow] = []
     for row in rows:
-        fits = session.plate.first <= row.frame <= session.plate.last and row.object_name in session.objects
+        fits = session.plate.first <= row.frame <= session.plate.last and row.object_id in dict(session.object_ids)
         (used if fits else ignored).append(row)
     return used, ignored

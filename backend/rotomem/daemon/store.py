@@ -17,19 +17,22 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from rotomem.daemon.index import AnnotationRow, BlobRow, Index, MatteRow, SessionRow
+from rotomem.daemon.edits import Edits
+from rotomem.daemon.index import Index
 from rotomem.daemon.lock import StoreLock
 from rotomem.daemon.refusals import DamagedUploadError, MatteGoneError, UnknownSessionError, UploadError
+from rotomem.daemon.rows import BlobRow, JobRow, MatteRow, SessionRow
 from rotomem.daemon.worker import FULL_DISK
-from rotomem.errors import AnnotationError, AnnotationRangeError, DiskFullError, StoreError
+from rotomem.errors import AnnotationError, DiskFullError, StoreError
 from rotomem_client.errors import ProtocolError, TransferError
 from rotomem_client.messages import Chunk, FrameOffer, OfferFrames, OpenSession, PutAnnotation, RemoveAnnotation
-from rotomem_client.transfer import FileReceiver
+from rotomem_client.transfer import FileReceiver, sync_folder
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +65,7 @@ class Store:
             raise StoreError(f"the store {root} cannot be written: {error.strerror}; choose another folder") from error
         try:
             self.index = Index(self.root / "index.sqlite")
+            self.edits = Edits(self.index)
             self._sweep()
         except BaseException:
             self._lock.release()
@@ -111,72 +115,50 @@ class Store:
         with self.transaction():
             found = self.index.session(request.session_id)
             if found is None:
-                self.index.put_session(SessionRow(request.session_id, request.plate, request.objects, 0))
-            elif (found.plate, found.objects) != (request.plate, request.objects):
+                objects = tuple((name, name) for name in request.objects)
+                self.index.put_session(SessionRow(request.session_id, request.plate, objects, 0))
+            elif self.would_change(found, request):
                 range_only = replace(found.plate, first=request.plate.first, last=request.plate.last) == request.plate
-                same_mattes = range_only and found.objects == request.objects
-                revision = found.revision if same_mattes else found.revision + 1
-                self.index.put_session(SessionRow(request.session_id, request.plate, request.objects, revision))
+                objects = self.edits.identify(found, request.objects)
+                revision = found.revision + (not range_only or found.object_ids != objects)
+                self.index.put_session(SessionRow(found.id, request.plate, objects, revision))
+                if not range_only:
+                    self.index.note_plate_change(found.id, revision)
         return self.session(request.session_id)
 
-    def put_annotation(self, request: PutAnnotation) -> int:
-        """Store an annotation; return the session's revision, which stays if nothing changed.
+    def would_change(self, session: SessionRow, request: OpenSession) -> bool:
+        """Whether opening a session so would change it."""
+        return (session.plate, session.objects) != (request.plate, request.objects)
 
-        Raises:
-            AnnotationRangeError: the plate has no such frame.
-            AnnotationError: the session has no such object, or the alpha was not uploaded.
-        """
-        session = self._require_annotatable(request)
-        kind = "absent" if request.absent else "alpha" if request.alpha_sha256 else "shapes"
-        if kind == "alpha" and self.index.blob(request.alpha_sha256) is None:
-            raise AnnotationError(
-                f"the alpha of {request.object_name!r} on frame {request.frame} was not uploaded; put it again"
-            )
-        row = AnnotationRow(request.frame, request.object_name, kind, request.shapes, request.alpha_sha256)
+    def put_annotation(self, request: PutAnnotation) -> int:
+        """Store an annotation; return the session's revision; raises like ``Edits.put_annotation``."""
         with self.transaction():
-            if self.index.annotation(session.id, request.frame, request.object_name) == row:
-                return session.revision
-            return self.index.add_annotation(session.id, row)
+            return self.edits.put_annotation(self.session(request.session_id), request)
 
     def remove_annotation(self, request: RemoveAnnotation) -> int:
-        """Forget an annotation; return the session's revision, which stays if there was none."""
-        session = self.session(request.session_id)
+        """Forget an annotation; return the session's revision."""
         with self.transaction():
-            if self.index.annotation(session.id, request.frame, request.object_name) is None:
-                return session.revision
-            return self.index.add_annotation(session.id, AnnotationRow(request.frame, request.object_name, "removed"))
-
-    def _require_annotatable(self, request: PutAnnotation) -> SessionRow:
-        session = self.session(request.session_id)
-        if not session.plate.first <= request.frame <= session.plate.last:
-            raise AnnotationRangeError(
-                f"frame {request.frame} is annotated but the plate has frames {session.plate.first}-"
-                f"{session.plate.last}; annotate a frame of the plate, or extend the plate's range"
-            )
-        if request.object_name not in session.objects:
-            raise AnnotationError(
-                f"frame {request.frame} annotates {request.object_name!r}, which is not among the session's objects "
-                f"{', '.join(session.objects)}; add it to the objects first"
-            )
-        return session
+            return self.edits.remove_annotation(self.session(request.session_id), request)
 
     # --- uploads ------------------------------------------------------------------------------------------------------
 
     def blob_path(self, blob: BlobRow) -> Path:
         return self.root / "blobs" / blob.sha256[:2] / (blob.sha256 + blob.suffix)
 
+    def rebinds_frames(self, request: OfferFrames) -> bool:
+        """Whether an offer would give a frame of the plate other content than it has."""
+        known = self.index.frame_hashes(request.session_id)
+        return any(known.get(offer.frame, offer.sha256) != offer.sha256 for offer in request.frames)
+
     def bind_frames(self, request: OfferFrames) -> None:
         """Note which content each plate frame has. Other content than before makes a new revision."""
         session = self.session(request.session_id)
         with self.transaction():
-            known = self.index.frame_hashes(session.id)
-            changed = False
+            changed = self.rebinds_frames(request)
             for offer in request.frames:
-                if known.get(offer.frame) != offer.sha256:
-                    changed = changed or offer.frame in known
-                    self.index.put_frame(session.id, offer.frame, offer.sha256)
+                self.index.put_frame(session.id, offer.frame, offer.sha256)
             if changed:
-                self.index.bump_revision(session.id)
+                self.index.note_plate_change(session.id, self.index.bump_revision(session.id))
 
     def upload_offset(self, offer: FrameOffer) -> int:
         """Return from which byte a file is wanted; its size when it is complete here."""
@@ -276,6 +258,28 @@ class Store:
         except OSError as error:
             raise store_error(error, self.root) from error
         return str(folder / MATTE_NAME)
+
+    def keep_mattes(self, mattes: Iterable[MatteRow], job: JobRow, pattern: str) -> list[MatteRow]:
+        """Give mattes that a job need not make a second name among its own; return those for which that was possible.
+
+        The files are the same, so that nothing is copied, and each lives as long as one of its names. Call it within
+        a transaction.
+        """
+        kept: list[MatteRow] = []
+        for matte in mattes:
+            path = Path(pattern % matte.frame)
+            try:
+                os.link(matte.path, path)
+            except OSError as error:
+                # A file system without links, or a file that somebody removed: it is made again.
+                log.info("matte %s is not kept: %s", matte.path, error)
+                continue
+            kept.append(replace(matte, revision=job.revision, job=job.id, path=str(path)))
+        if kept:
+            sync_folder(Path(pattern).parent)
+        for matte in kept:
+            self.index.put_matte(matte)
+        return kept
 
     def matte(self, session_id: str, revision: int, frame: int, sha256: str) -> MatteRow:
         """Return one matte; raises ``MatteGoneError`` if it is not there, or is another than ``sha256``."""

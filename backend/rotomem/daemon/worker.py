@@ -20,18 +20,22 @@ from typing import Any
 
 from rotomem.errors import CancelledError, DiskFullError, RotomemError, SettingError
 from rotomem.session.shot import MatteWritten, Progress, PropagationSummary, PropagationTask
+from rotomem.session.suggest import Suggestion, SuggestionTask
 
 log = logging.getLogger(__name__)
 
 FULL_DISK = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
+Task = PropagationTask | SuggestionTask
+
+
 @dataclass(frozen=True)
 class RunJob:
-    """Into the worker."""
+    """Into the worker: what the runner of the task's kind is called with."""
 
     job_id: str
-    task: PropagationTask
+    task: Task
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,14 @@ class JobEnded:
 
 
 @dataclass(frozen=True)
+class JobSuggested:
+    """The end of a job that suggests frames, the best first."""
+
+    job_id: str
+    suggestions: tuple[Suggestion, ...]
+
+
+@dataclass(frozen=True)
 class JobStopped:
     """The job was cancelled after ``done`` frames."""
 
@@ -83,39 +95,44 @@ class JobBroke:
     message: str
 
 
-WorkerEvent = JobStarted | JobProgressed | JobWrote | JobEnded | JobStopped | JobBroke
-
-Runner = Callable[..., PropagationSummary]
-"""Has the signature of ``rotomem.session.propagate_shot``."""
+WorkerEvent = JobStarted | JobProgressed | JobWrote | JobEnded | JobSuggested | JobStopped | JobBroke
 
 
-def find_runner(name: str) -> Runner:
+@dataclass(frozen=True)
+class Runners:
+    """What the worker runs, as ``module:function``: by the signatures of these, or stand-ins of tests."""
+
+    propagate: str = "rotomem.session:propagate_shot"
+    suggest: str = "rotomem.session.suggest:suggest_shot"
+
+
+def find_runner(name: str) -> Callable[..., Any]:
     """Return what ``package.module:function`` names; raises ``SettingError``."""
     module, _, function = name.partition(":")
     try:
-        runner: Runner = getattr(importlib.import_module(module), function)
+        runner: Callable[..., Any] = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:
         raise SettingError(f"the worker cannot load its engine {name}: {error}; repair the installation") from error
     return runner
 
 
-def run_worker(pipe: Connection, runner: str, environment: dict[str, str]) -> None:
+def run_worker(pipe: Connection, runners: Runners, environment: dict[str, str]) -> None:
     """Be the worker process: the target of ``multiprocessing.Process``. Returns when the pipe ends.
 
     Args:
-        runner: ``rotomem.session:propagate_shot``, or a stand-in of tests; loaded with the first job.
+        runners: each is loaded with the first job of its kind.
         environment: set before anything heavy is imported, such as ``OMP_NUM_THREADS``.
     """
     # Ctrl-C in the daemon's terminal reaches this process too; the daemon decides what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.update(environment)
-    _Worker(pipe, runner).run()
+    _Worker(pipe, runners).run()
 
 
 class _Worker:
-    def __init__(self, pipe: Connection, runner: str) -> None:
+    def __init__(self, pipe: Connection, runners: Runners) -> None:
         self._pipe = pipe
-        self._runner = runner
+        self._runners = runners
         self._jobs: queue.SimpleQueue[RunJob] = queue.SimpleQueue()
         self._stopped: set[str] = set()
 
@@ -152,13 +169,17 @@ class _Worker:
             done += 1
             self._pipe.send(JobWrote(job.job_id, matte))
 
+        def cancelled() -> bool:
+            return job.job_id in self._stopped
+
         self._pipe.send(JobStarted(job.job_id))
         try:
-            summary = find_runner(self._runner)(
-                job.task,
-                on_matte=tell_matte,
-                on_progress=tell_progress,
-                cancelled=lambda: job.job_id in self._stopped,
+            if isinstance(job.task, SuggestionTask):
+                suggest = find_runner(self._runners.suggest)
+                return JobSuggested(job.job_id, suggest(job.task, on_progress=tell_progress, cancelled=cancelled))
+            propagate = find_runner(self._runners.propagate)
+            summary: PropagationSummary = propagate(
+                job.task, on_matte=tell_matte, on_progress=tell_progress, cancelled=cancelled
             )
         except CancelledError:
             return JobStopped(job.job_id, done)
@@ -188,5 +209,5 @@ def _explain(error: Exception) -> tuple[str, str]:
     first_line: Any = (str(error).splitlines() or [""])[0]
     return (
         RotomemError.code,
-        f"the propagation failed unexpectedly ({kind}: {first_line[:300]}); the daemon's log has the details",
+        f"the job failed unexpectedly ({kind}: {first_line[:300]}); the daemon's log has the details",
     )

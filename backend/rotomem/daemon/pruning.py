@@ -1,0 +1,131 @@
+"""What the store forgets: mattes that newer ones have superseded, and sessions that nobody needs."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from rotomem.daemon.refusals import BusySessionError
+from rotomem.daemon.rows import MatteRow
+from rotomem.daemon.store import Store
+
+log = logging.getLogger(__name__)
+
+
+class Pruner:
+    """Deletes files of the store, each after the index has forgotten it: what the index promises is there.
+
+    Args:
+        keep_bytes: what all mattes may have on disk; None prunes only when asked.
+    """
+
+    def __init__(self, store: Store, keep_bytes: int | None = None) -> None:
+        self._store = store
+        self._keep_bytes = keep_bytes
+
+    def keep_bound(self) -> None:
+        """Prune to the setting; call it when mattes may have been superseded."""
+        if self._keep_bytes is not None:
+            self.prune(self._keep_bytes)
+
+    def prune(self, keep_bytes: int) -> tuple[int, int]:
+        """Delete superseded mattes, the oldest first, until all mattes have at most ``keep_bytes``.
+
+        Kept, whatever the bound: the newest matte of each frame, and those of jobs that have not ended.
+
+        Returns:
+            The files deleted and the bytes that are free again.
+        """
+        index = self._store.index
+        rows = index.all_mattes()
+        excess = _size_on_disk(rows) - keep_bytes
+        if excess <= 0:
+            return 0, 0
+        open_jobs = {job.id for job in index.open_jobs()}
+        shown = {
+            (row.session, row.revision, row.frame, row.job)
+            for session in {row.session for row in rows}
+            for row in index.shown_mattes(session)
+        }
+        superseded = [
+            row
+            for row in rows
+            if row.job not in open_jobs and (row.session, row.revision, row.frame, row.job) not in shown
+        ]
+        chosen: list[MatteRow] = []
+        freed = 0
+        # In the order of the index: the first that were made are the first to go.
+        for row in superseded:
+            if freed >= excess:
+                break
+            chosen.append(row)
+            # A matte that was kept for a newer revision is one more name of the same file.
+            freed += row.size if _links(Path(row.path)) == 1 else 0
+        return self._delete(chosen)
+
+    def remove_session(self, session_id: str) -> tuple[int, int]:
+        """Delete a session with all that is stored of it.
+
+        Returns:
+            The files deleted and the bytes that are free again.
+
+        Raises:
+            BusySessionError: one of its jobs has not ended.
+        """
+        index = self._store.index
+        if any(job.session == session_id for job in index.open_jobs()):
+            raise BusySessionError(f"a job of session {session_id!r} has not ended; cancel it, then remove the session")
+        with self._store.transaction():
+            index.drop_session(session_id)
+            unused = index.unused_blobs()
+            for blob in unused:
+                index.drop_blob(blob.sha256)
+        folder = self._store.root / "sessions" / session_id
+        files = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
+        freed = sum(path.stat().st_size for path in files if _links(path) == 1)
+        shutil.rmtree(folder, ignore_errors=True)
+        for blob in unused:
+            path = self._store.blob_path(blob)
+            path.unlink(missing_ok=True)
+            freed += blob.size
+        log.info("session %s is removed, %d files", session_id, len(files) + len(unused))
+        return len(files) + len(unused), freed
+
+    def size_of(self, session_id: str) -> int:
+        """Return the bytes that a session's mattes have on disk."""
+        return _size_on_disk(row for row in self._store.index.all_mattes(session_id))
+
+    def _delete(self, rows: list[MatteRow]) -> tuple[int, int]:
+        with self._store.transaction():
+            for row in rows:
+                self._store.index.drop_matte(row)
+        freed = 0
+        for row in rows:
+            path = Path(row.path)
+            freed += row.size if _links(path) == 1 else 0
+            path.unlink(missing_ok=True)
+            if not any(path.parent.iterdir()):
+                path.parent.rmdir()
+        log.info("%d superseded mattes are deleted, %d MiB", len(rows), freed >> 20)
+        return len(rows), freed
+
+
+def _size_on_disk(rows: Iterable[MatteRow]) -> int:
+    """Return the bytes of some mattes, each file once."""
+    files: dict[tuple[int, int], int] = {}
+    for row in rows:
+        try:
+            status = Path(row.path).stat()
+        except OSError:
+            continue
+        files[status.st_dev, status.st_ino] = status.st_size
+    return sum(files.values())
+
+
+def _links(path: Path) -> int:
+    try:
+        return path.stat().st_nlink
+    except OSError:
+        return 0
