@@ -357,6 +357,4 @@ def test_pressing_again_takes_up_what_was_redrawn(connected: Any, plate_files: C
     assert _press_and_wait(connected, node).startswith("ready: 3 annotated, 9/9")
     layers = {name for name in _matte(str(node["mattes"].value()), 1) if name.endswith(".A")}
     assert layers == {"hand.A", "confidence.A"}
-        name for name in _matte(str(node["mattes"].value()), 1) if name.endswith(".A")
-    }
     assert channel_of(node, 9).max() == 0.0  # hidden on its key: not there
