@@ -221,6 +221,9 @@ class InferenceCore:
             with self._timed("encode_key"), self._mixed_precision():
                 finer = None if self._features is None else self._features.find_finer(frame, image, self._source)
                 features.finer = finer or self.network.encode_finer(image)
+        if self._device.type == "cuda":
+            # What the decoder returned before has been copied by now.
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         with self._timed("decode"), self._mixed_precision():
             logits, updated = self.network.decode(features, readout, hidden[:, readable], update_hidden=update_hidden)
             masks[:, readable] = logits.sigmoid()

@@ -122,7 +122,7 @@ class PlainCore:
         """Return (1, K, Cv, h, w) by a dense product over all memory."""
         memory = _Elements.join([*self._long_term, *self._working, *self._permanent.values()])
         key, selection = features.key[0].flatten(1), features.selection[0].flatten(1)
-        similarity = _similarity(memory.key, memory.shrinkage, key, selection)
+        similarity = plain_similarity(memory.key, memory.shrinkage, key, selection)
         scores, rows = similarity.topk(min(self.config.top_k, len(memory)), dim=0)
         affinity = torch.zeros_like(similarity).scatter_(0, rows, scores.softmax(dim=0))
         self._count_usage(affinity.sum(dim=1))
@@ -146,7 +146,7 @@ class PlainCore:
         candidates = _Elements.join(self._working[: -config.min_mid_term_frames])
         usage = candidates.usage / candidates.life
         chosen = candidates.take(usage.topk(min(config.num_prototypes, len(candidates))).indices)
-        affinity = _similarity(candidates.key, candidates.shrinkage, chosen.key, chosen.selection).softmax(dim=0)
+        affinity = plain_similarity(candidates.key, candidates.shrinkage, chosen.key, chosen.selection).softmax(dim=0)
         prototypes = _Elements(
             key=chosen.key,
             shrinkage=candidates.shrinkage @ affinity,
@@ -217,7 +217,7 @@ def _elements_of(features: FrameFeatures, value: Tensor) -> _Elements:
     )
 
 
-def _similarity(memory_key: Tensor, shrinkage: Tensor, query_key: Tensor, selection: Tensor) -> Tensor:
+def plain_similarity(memory_key: Tensor, shrinkage: Tensor, query_key: Tensor, selection: Tensor) -> Tensor:
     """Return (N, Q), the square expanded into three terms, each of its own matrix."""
     squares = memory_key.T.square() @ selection
     products = 2 * (memory_key.T @ (query_key * selection))
