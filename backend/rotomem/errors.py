@@ -24,6 +24,7 @@
     │   ├── StoreError
     │   └── WorkerCrashedError
     ├── SettingError                 a value in a flag, file or environment variable
+    │   └── JobFileError             a job exported from Nuke that cannot be used as it is
     └── CancelledError               asked to stop; what was made is kept
 
 ``code`` is what travels on the wire; ``exit_code`` is what the command line returns.
@@ -129,6 +130,10 @@ class WorkerCrashedError(DaemonError):
 class SettingError(RotomemError):
     code = "SETTING"
     exit_code = 2
+
+
+class JobFileError(SettingError):
+    code = "JOB_FILE"
 
 
 class CancelledError(RotomemError):

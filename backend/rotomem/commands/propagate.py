@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
+from rotomem.commands.stopping import StopRequest
 from rotomem.errors import SettingError
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     from rotomem.session import MatteWritten, Progress, propagate_shot
 
     task = build_task(options)
-    stop = _StopRequest()
+    stop = StopRequest()
     bar = tqdm(total=None, unit="frame", disable=options.progress != "bar")
 
     def show(progress: Progress) -> None:
@@ -83,35 +82,17 @@ def run(options: argparse.Namespace) -> int:
     for warning in summary.warnings:
         print(f"rotomem: {warning}", file=sys.stderr)
     weights = f", weights {summary.weights_sha256[:12]}" if summary.weights_sha256 else ""
+    worst = max(summary.seams, key=lambda seam: seam.excess, default=None)
+    if worst is not None and worst.usual is not None:
+        print(
+            f"largest seam, between {worst.annotated} and {worst.neighbour}: {100 * worst.jump:.1f} % of the matte's "
+            f"area changes beyond the plate's motion, where {100 * worst.usual:.1f} % is usual"
+        )
     print(
         f"{len(summary.frames)} mattes by engine {summary.engine}{weights} in {summary.seconds:.1f} s "
         f"({len(summary.frames) / max(summary.seconds, 1e-9):.2f} frames/s): {options.output}"
     )
     return 0
-
-
-class _StopRequest:
-    """Ctrl-C, or a farm's SIGTERM, asks to stop after the current frame; a second one stops at once."""
-
-    def __init__(self) -> None:
-        self._asked = False
-        self._previous: dict[signal.Signals, signal._HANDLER] = {}
-
-    def requested(self) -> bool:
-        return self._asked
-
-    def __enter__(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._ask)
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _ask(self, _signal: int, _frame: FrameType | None) -> None:
-        if self._asked:
-            raise KeyboardInterrupt
-        self._asked = True
 
 
 def build_task(options: argparse.Namespace) -> PropagationTask:
