@@ -133,7 +133,7 @@ class SettingError(RotomemError):
 
 
 class JobFileError(SettingError):
-    code = "JOB_FILE"
+    pass
 
 
 class CancelledError(RotomemError):
