@@ -200,6 +200,19 @@ def test_confidence_is_told_by_frame_and_written_by_pixel_on_request(task: Propa
     assert layer[24, 24] > layer[15:33, 15].mean()  # inside the square against its left edge
 
 
+def test_the_seams_beside_annotated_frames_are_measured(task: PropagationTask) -> None:
+    summary = Recorder().run(task)
+    assert [(seam.annotated, seam.neighbour) for seam in summary.seams] == [(1001, 1002), (1006, 1005)]
+    loose = dataclasses.replace(task.annotations[0], shapes=(square(4, 12, 24),))
+    looser = Recorder().run(dataclasses.replace(task, annotations=(loose, task.annotations[1])))
+    assert looser.seams[0].jump > summary.seams[0].jump + 0.05
+    # The same figure where all mattes but one were there already.
+    again = Recorder().run(
+        dataclasses.replace(task, annotations=(loose, task.annotations[1]), current=frozenset({1002}))
+    )
+    assert again.seams[0].jump == pytest.approx(looser.seams[0].jump, abs=0.01)
+
+
 def test_handles_reach_as_far_as_the_plate(task: PropagationTask) -> None:
     summary = Recorder().run(dataclasses.replace(task, first=1003, last=1005, handles=2))
     assert summary.frames == (1001, 1002, 1003, 1004, 1005, 1006)

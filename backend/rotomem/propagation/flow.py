@@ -57,11 +57,15 @@ class PlateFlow:
     Args:
         source: the plate.
         cache_bytes: for flow, and as much again for colours.
+        longer_side_px: see ``flow_size``.
     """
 
-    def __init__(self, source: FrameSource, *, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(
+        self, source: FrameSource, *, cache_bytes: int | None = None, longer_side_px: int = LONGER_SIDE_PX
+    ) -> None:
+        cache_bytes = CACHE_BYTES if cache_bytes is None else cache_bytes
         self._source = source
-        self.size = flow_size(source.size)
+        self.size = flow_size(source.size, longer_side_px=longer_side_px)
         self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         self._dis.setFinestScale(FINEST_SCALE)
         self._dis.setVariationalRefinementIterations(REFINEMENT_ITERATIONS)
@@ -94,10 +98,10 @@ class PlateFlow:
         return np.asarray(np.rint(np.clip(small, 0.0, 1.0) * 255.0), dtype=np.uint8)
 
 
-def flow_size(plate_size: tuple[int, int]) -> tuple[int, int]:
+def flow_size(plate_size: tuple[int, int], *, longer_side_px: int = LONGER_SIDE_PX) -> tuple[int, int]:
     """Return (height, width) at which flow is computed for a plate of (height, width)."""
     height, width = plate_size
-    scale = min(1.0, LONGER_SIDE_PX / max(height, width))
+    scale = min(1.0, longer_side_px / max(height, width))
     return max(SHORTER_SIDE_PX, round(height * scale)), max(SHORTER_SIDE_PX, round(width * scale))
 
 

@@ -19,7 +19,7 @@ from rotomem.matte import snap_edges
 from rotomem.propagation.colour_votes import inside_probability
 from rotomem.propagation.engine import Annotations, FrameSource, Image, PropagatedFrame
 from rotomem.propagation.flow import Displacement, FramePair, PlateFlow, resize_area
-from rotomem.propagation.gaps import Gap, annotated_frames_by_object, distance_from, split_gaps
+from rotomem.propagation.gaps import Gap, annotated_frames_by_object, distance_from, nearest, split_gaps
 from rotomem.propagation.phase_clock import READING, ClockedSource, PhaseClock
 from rotomem.propagation.trail import Belief, PackedBelief, PackedCounts, Trail
 
@@ -34,6 +34,9 @@ SNAP_RADIUS_PX = 3
 """At the flow's size: how far off a carried edge typically is. Wider bands reach into texture."""
 SNAP_EPSILON = 1e-3
 """Footage's texture and grain ask for ten times the synthetic plate's: contrast below 0.03 is no edge."""
+FULL_SNAP_FRAMES = 3
+"""This far from an annotation edges are snapped in full, nearer to it less: the artist's own matte is not, and so one
+that was drawn loosely would pop against tight neighbours."""
 HALF_TRUST_VARIANCE = 30.0
 """Confidence is halved where the fused variance is that of as many frames of trusted flow."""
 
@@ -118,13 +121,13 @@ class _Run:
         self._refine_edges = refine_edges
         self._cancelled = cancelled
         self._plate = PlateFlow(self._source)
+        self._annotated = annotated_frames_by_object(annotations, self._objects, source.size)
         self._waiting: dict[int, dict[tuple[str, ...], PackedBelief]] = {}
         self._sides: defaultdict[int, _Sides] = defaultdict(_Sides)
 
     def results(self, frames: Sequence[int], focus: int | None) -> Iterator[PropagatedFrame]:
-        annotated = annotated_frames_by_object(self._annotations, self._objects, self._source.size)
-        drawn = [frame for frame in frames if all(frame in annotated[name] for name in self._objects)]
-        parts: list[int | Gap] = [*drawn, *split_gaps(annotated, frames)]
+        drawn = [frame for frame in frames if all(frame in self._annotated[name] for name in self._objects)]
+        parts: list[int | Gap] = [*drawn, *split_gaps(self._annotated, frames)]
         if focus is not None:
             parts.sort(key=lambda part: distance_from(_frames_of(part), focus))
         try:
@@ -245,10 +248,13 @@ class _Run:
         image = self._source.image(frame) if beliefs and self._refine_edges else None
         for names, belief in beliefs.items():
             confidence = np.minimum(confidence, _confidence(belief))
+            # The objects of a gap share the annotated frames that bound it.
+            distance = abs(nearest(self._annotated[names[0]], frame) - frame)
             for index, name in enumerate(names):
                 with self._clock.phase("edges"):
                     softness = None if belief.softness is None else belief.softness[..., index]
-                    mattes[name] = self._plate_matte(belief.mattes[..., index], softness, image)
+                    matte = belief.mattes[..., index]
+                    mattes[name] = self._plate_matte(matte, softness, image, min(1.0, distance / FULL_SNAP_FRAMES))
         height, width = self._source.size
         timings = self._clock.take()
         timings.pop(READING, None)
@@ -261,8 +267,8 @@ class _Run:
             disagreement=self._sides.pop(frame, _Sides()).disagreement,
         )
 
-    def _plate_matte(self, carried: Floats, softness: Floats | None, image: Image | None) -> Image:
-        """Bring one object's carried matte to the plate's size and edges.
+    def _plate_matte(self, carried: Floats, softness: Floats | None, image: Image | None, snap: float) -> Image:
+        """Bring one object's carried matte to the plate's size, and by the share ``snap`` to its edges.
 
         Where the annotated matte was a wide ramp (``softness``), the carried ramp stays as it is.
         """
@@ -273,7 +279,8 @@ class _Run:
         if image is not None:
             scale = max(1.0, scale)
             radius_px = round(SNAP_RADIUS_PX * scale)
-            matte = snap_edges(matte, image, radius_px=radius_px, epsilon=SNAP_EPSILON, subsample=int(scale))
+            snapped = snap_edges(matte, image, radius_px=radius_px, epsilon=SNAP_EPSILON, subsample=int(scale))
+            matte = snapped if snap == 1.0 else matte + np.float32(snap) * (snapped - matte)
         if softness is not None:
             soft, ramp = (cv2.resize(part, (width, height)) for part in (softness, carried))
             matte = matte + soft * (ramp - matte)

@@ -19,6 +19,7 @@ from rotomem.propagation.engine import Engine
 from rotomem.propagation.gaps import distance_from
 from rotomem.session.annotated_mattes import rasterize_annotations
 from rotomem.session.matte_writer import MatteWriter
+from rotomem.session.seams import SeamMeter
 from rotomem.session.shot import MatteWritten, Progress, PropagationSummary, PropagationTask
 from rotomem.session.task_checks import check_overwriting, check_task
 
@@ -84,12 +85,14 @@ def _propagate(
     started = time.monotonic()
     done: list[int] = []
     writer = MatteWriter(task, source, engine)
+    seams = SeamMeter(source, annotated, frames)
     for run in _runs(frames, kept, task.focus):
         results = engine.propagate(
             source, annotations, task.objects, run, cancelled=cancelled, **_order(engine, task.focus)
         )
         for result in results:
             on_matte(writer.write(result))
+            seams.add(result.frame, result.mattes)
             done.append(result.frame)
             rate = len(done) / (time.monotonic() - started)
             on_progress(Progress(len(kept) + len(done), len(frames), "propagating", rate))
@@ -106,6 +109,7 @@ def _propagate(
         seconds=time.monotonic() - started,
         warnings=tuple(source.warnings),
         kept=tuple(kept),
+        seams=seams.measure(FramePattern.parse(task.output_pattern)),
     )
 
 

@@ -116,6 +116,28 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Seam:
+    """How much the mattes jump between an annotated frame and its neighbour; see ``rotomem.session.seams``.
+
+    Args:
+        annotated: frame.
+        neighbour: the frame before or after it, which was propagated.
+        jump: between the two, as a share of the mattes' area, after following the plate's own motion.
+        usual: the mean jump of the pairs of propagated frames that come next, likewise; None where there are none.
+    """
+
+    annotated: int
+    neighbour: int
+    jump: float
+    usual: float | None
+
+    @property
+    def excess(self) -> float:
+        """How much the jump stands out: beyond what the shot's own frames do; 0 where that cannot be told."""
+        return 0.0 if self.usual is None else self.jump - self.usual
+
+
+@dataclass(frozen=True)
 class PropagationSummary:
     """What a finished job made.
 
@@ -123,6 +145,7 @@ class PropagationSummary:
         frames: ascending; those that were made, and those whose mattes were still right.
         warnings: sentences, such as repaired NaN pixels.
         kept: those of ``frames`` whose files were left untouched.
+        seams: at every annotated frame, ascending.
     """
 
     frames: tuple[int, ...]
@@ -131,3 +154,4 @@ class PropagationSummary:
     seconds: float
     warnings: tuple[str, ...] = ()
     kept: tuple[int, ...] = ()
+    seams: tuple[Seam, ...] = ()
