@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Callable, Optional
+from typing import TYPE_CHECKING, Callable
 
 from rotomem_client.errors import ClientError, DaemonUnreachableError, JobFailedError
 from rotomem_nuke import host
@@ -96,7 +96,7 @@ class Report:
         wanted: of the frames that should have a matte, how many have one.
         on_disk: frames with a matte in the cache, ascending.
         shown: first and last frame of the plate, where a missing matte is a hole.
-        frame: made last; None before the first.
+        made: frame and confidence of each matte of this run, in the order they came.
         engine: that made them; empty until known.
         reload: the mattes changed since the last report that said so.
         complete: every frame asked for has its matte.
@@ -109,7 +109,7 @@ class Report:
     wanted: int = 0
     on_disk: tuple[int, ...] = ()
     shown: tuple[int, int] = (0, 0)
-    frame: Optional[int] = None
+    made: tuple[tuple[int, float], ...] = ()
     engine: str = ""
     reload: bool = False
     complete: bool = False
@@ -129,7 +129,7 @@ class Following:
         self._show = show
         self._stopped = stopped
         self._pattern = goal.settings.mattes
-        self._made: list[int] = []
+        self._made: dict[int, float] = {}
         self._on_disk = set(frames_on_disk(self._pattern))
         self._engine = ""
         self._weights_sha256 = ""
@@ -193,8 +193,7 @@ class Following:
         # After a reconnect and for frames that were right already, the very file may be here.
         if not self._is_on_disk(ready.frame, ready.sha256):
             client.fetch_matte(ready, matte_file(self._pattern, ready.frame))
-        if ready.frame not in self._made:
-            self._made.append(ready.frame)
+        self._made[ready.frame] = ready.confidence
         self._on_disk.add(ready.frame)
         self._engine = ready.engine
         self._revision = ready.revision
@@ -216,7 +215,7 @@ class Following:
             wanted=sum(1 for frame in self._on_disk if goal.first <= frame <= goal.last),
             on_disk=tuple(sorted(self._on_disk)),
             shown=(goal.shown_first, goal.shown_last),
-            frame=self._made[-1] if self._made else None,
+            made=tuple(self._made.items()),
             engine=self._engine,
             reload=reload,
             complete=complete,

@@ -6,6 +6,7 @@ result) or ``later`` (does not). Everything else here must be called on the main
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,34 +32,64 @@ def gui() -> bool:
     return bool(nuke.GUI)
 
 
+_requests: queue.Queue[Callable[[], object]] = queue.Queue()
+"""What other threads want done on the main thread, in order."""
+
+
 def on_main(function: Callable[[], T]) -> T:
-    """Run ``function`` on the main thread, wait, and return its result or raise what it raised."""
-    if not gui() or threading.current_thread() is threading.main_thread():
-        # Foundry: executeInMainThreadWithResult from the main thread hangs Nuke; without a GUI nothing serves it.
+    """Run ``function`` on the main thread, wait, and return its result or raise what it raised.
+
+    Without a window the main thread must be in ``serve``.
+    """
+    if threading.current_thread() is threading.main_thread():
         return function()
-    outcome: list[Any] = []
+    outcome: list[T] = []
     failure: list[BaseException] = []
+    done = threading.Event()
 
     def call() -> None:
         try:
             outcome.append(function())
         except BaseException as error:  # handed to the waiting thread, which raises it
             failure.append(error)
+        finally:
+            done.set()
 
-    nuke.executeInMainThreadWithResult(call)
+    _hand_over(call)
+    done.wait()
     if failure:
         raise failure[0]
-    if not outcome:
-        raise PluginError("Nuke did not run a request on its main thread; it may be closing")
-    return outcome[0]  # type: ignore[no-any-return]
+    return outcome[0]
 
 
 def later(function: Callable[[], object]) -> None:
     """Run ``function`` on the main thread soon; the caller does not wait."""
-    if not gui() or threading.current_thread() is threading.main_thread():
+    if threading.current_thread() is threading.main_thread():
         function()
     else:
-        nuke.executeInMainThread(function)
+        _hand_over(function)
+
+
+def serve(timeout_s: float) -> bool:
+    """Do one thing that another thread wants done here; False when none came. For a main thread that waits."""
+    try:
+        function = _requests.get(timeout=timeout_s) if timeout_s > 0 else _requests.get_nowait()
+    except queue.Empty:
+        return False
+    function()
+    return True
+
+
+def _hand_over(function: Callable[[], object]) -> None:
+    # Whoever comes first does it: Nuke's event loop, or a script on the main thread that waits in ``serve``. Nuke's own
+    # executeInMainThreadWithResult would hang with such a script. Nothing serves Nuke's queue without a window.
+    _requests.put(function)
+    if gui():
+        nuke.executeInMainThread(serve, (0.0,))
+
+
+def on_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 class ProgressBar:

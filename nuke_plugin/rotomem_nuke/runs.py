@@ -58,11 +58,11 @@ class Run:
     def stop(self) -> None:
         self._stop.set()
 
-    def start(self) -> None:
-        """Return at once where Nuke has a window; otherwise when the work ended, or raise what ended it."""
+    def start(self, background: bool) -> None:
+        """Return at once, or when the work ended, and raise what ended it."""
         _running[self._settings.node_uuid] = self
         self._node.show_state("running")
-        if host.gui():
+        if background:
             threading.Thread(target=self._work, name="rotomem", daemon=True).start()
             return
         self._work()
@@ -120,9 +120,21 @@ class Run:
             self._end("error", last.sentence)
 
 
-def start(node: RotomemNode, tasks: Sequence[Task], on_report: Optional[OnReport] = None) -> Run:
+def start(
+    node: RotomemNode,
+    tasks: Sequence[Task],
+    on_report: Optional[OnReport] = None,
+    *,
+    background: Optional[bool] = None,
+) -> Run:
+    """Start work on a node.
+
+    Args:
+        background: on a thread of its own, whose requests the main thread must ``host.serve`` where there is no window;
+            None: where Nuke has a window.
+    """
     run = Run(node, tasks, on_report)
-    run.start()
+    run.start(host.gui() if background is None else background)
     return run
 
 
@@ -144,7 +156,7 @@ def _together(reports: Sequence[Report], tasks: int, view: str) -> Report:
         wanted=sum(report.wanted for report in reports),
         on_disk=tuple(frames),
         shown=latest.shown,
-        frame=latest.frame,
+        made=tuple(entry for report in reports for entry in report.made),
         engine=latest.engine,
         reload=latest.reload,
         complete=len(reports) == tasks and all(report.complete for report in reports),
