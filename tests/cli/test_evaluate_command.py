@@ -63,3 +63,9 @@ def test_a_wrong_setting_is_told_before_anything_is_measured(clips: Path, capsys
 def test_without_clips_and_shots_there_is_nothing_to_measure(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "--synthetic", "0", "--engines", "copy"]) == 2
     assert "--clips CLIPS" in capsys.readouterr().err
+
+
+def test_scores_that_cannot_be_written_are_named(clips: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (clips.parent / "file").write_text("in the way")
+    assert evaluate(clips, "--counts", "1", "--json", str(clips.parent / "file" / "scores.json")) == 6
+    assert "scores.json" in capsys.readouterr().err

@@ -54,15 +54,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    import json
-
     from tqdm import tqdm
 
     from rotomem.engine_names import usable_engines
     from rotomem.training.evaluation import EngineSettings, evaluate_footage
-    from rotomem.training.evaluation_report import choose_sheet, write_report
+    from rotomem.training.evaluation_report import choose_sheet, write_json, write_report
     from rotomem.training.footage import HeldOutShot, find_clips
-    from rotomem.training.scores import format_table, to_json
+    from rotomem.training.scores import format_table
 
     if options.synthetic < 0:
         raise SettingError(f"--synthetic {options.synthetic}: give a number of shots, 0 or more")
@@ -86,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
         )
     print(format_table(report))
     if options.json is not None:
-        options.json.write_text(json.dumps(to_json(report), indent=1), encoding="utf-8")
+        write_json(options.json, report)
     if options.out is not None:
         for path in write_report(options.out, report, footage, sheet_engine=shown_engine, sheet_count=shown_count):
             print(f"wrote {path}")

@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 
 from rotomem.errors import SettingError
-from rotomem.propagation import Engine, make_engine
+from rotomem.propagation import Engine, Image, make_engine
 from rotomem.training.footage import Footage, FootageSource, find_clips
 from rotomem.training.matte_samples import sampled_frames, save_samples
 from rotomem.training.measurement_log import MeasurementLog
@@ -188,19 +188,19 @@ def _measure_indexed(numbered: tuple[int, _Measurement]) -> tuple[int, ClipScore
 def _measure(task: _Measurement) -> ClipScore:
     footage = task.source.open()
     engine = task.settings.make(task.condition.engine)
-    given = annotated_frames(task.condition.annotations, len(footage.truth))
+    truth = footage.truth
+    given = annotated_frames(task.condition.annotations, len(truth))
     started = time.perf_counter()
-    mattes = _propagate(engine, footage, given)
+    mattes = _propagate(engine, footage, truth, given)
     seconds = time.perf_counter() - started
     if task.samples is not None:
         unions: Mask = np.asarray(mattes[sampled_frames(given, len(mattes))].any(axis=1))
         save_samples(task.samples, task.condition, unions)
-    return replace(score_mattes(mattes, binarise(footage.truth), given, task.condition), seconds=seconds)
+    return replace(score_mattes(mattes, binarise(truth), given, task.condition), seconds=seconds)
 
 
-def _propagate(engine: Engine, footage: Footage, given: Sequence[int]) -> Mask:
-    """Return (T, K, H, W), the mattes cut at 0.5."""
-    truth = footage.truth
+def _propagate(engine: Engine, footage: Footage, truth: Image, given: Sequence[int]) -> Mask:
+    """Return (T, K, H, W), the mattes cut at 0.5; of the truth, only the ``given`` frames are used."""
     objects = [f"object {index + 1}" for index in range(truth.shape[1])]
     annotations = {frame: dict(zip(objects, truth[frame], strict=True)) for frame in given}
     mattes = np.zeros(truth.shape, dtype=np.bool_)

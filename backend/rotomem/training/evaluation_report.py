@@ -57,7 +57,7 @@ def write_report(
         DiskFullError, OutputUnwritableError: names the file.
     """
     _write_text(out / TABLE, format_table(report) + "\n")
-    _write_text(out / SCORES, json.dumps(to_json(report), indent=1) + "\n")
+    write_json(out / SCORES, report)
     save_png(out / PLOT, draw_plot(report))
     footage_set = report.sets[0]
     write_sheet(
@@ -69,6 +69,11 @@ def write_report(
         annotations=sheet_count,
     )
     return [out / name for name in (TABLE, SCORES, PLOT, SHEET)]
+
+
+def write_json(path: Path, report: EvaluationReport) -> None:
+    """Write the scores as JSON, whole or not at all; raises ``DiskFullError`` and ``OutputUnwritableError``."""
+    _write_text(path, json.dumps(to_json(report), indent=1) + "\n")
 
 
 def draw_plot(report: EvaluationReport) -> Picture:
