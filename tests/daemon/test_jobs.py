@@ -16,11 +16,13 @@ from rotomem.daemon.worker import (
     JobProgressed,
     JobStarted,
     JobStopped,
+    JobSuggested,
     JobWrote,
     Runners,
     WorkerEvent,
 )
 from rotomem.session.shot import PlateReference, PropagationTask
+from rotomem.session.suggest import Suggestion, SuggestionTask
 
 WAIT_S = 60.0
 
@@ -35,7 +37,7 @@ class Events:
     def until_end(self) -> list[WorkerEvent]:
         """Wait for the end of the job that runs; return all that was told of it."""
         events: list[WorkerEvent] = []
-        while not events or not isinstance(events[-1], (JobEnded, JobStopped, JobBroke)):
+        while not events or not isinstance(events[-1], (JobEnded, JobSuggested, JobStopped, JobBroke)):
             events.append(self._queue.get(timeout=WAIT_S))
         return events
 
@@ -188,6 +190,25 @@ def test_a_job_cancelled_in_the_queue_never_starts(pool: WorkerPool, events: Eve
     assert [(type(end), end.job_id) for end in ends[1:]] == [(JobEnded, "a"), (JobEnded, "c")]
 
 
+def test_of_the_jobs_that_wait_the_highest_priority_is_next(pool: WorkerPool, events: Events, tmp_path: Path) -> None:
+    pool.submit("running", task_in(tmp_path, "slow", last=10), priority=0)
+    events.until(JobWrote)
+    for job, priority in (("low", 0), ("normal", 1), ("high", 2), ("normal too", 1)):
+        pool.submit(job, task_in(tmp_path, "copy"), priority=priority)
+    ends = [events.until_end()[-1].job_id for _ in range(5)]
+    assert ends == ["running", "high", "normal", "normal too", "low"]
+
+
+def test_a_job_that_suggests_frames_ends_in_them(events: Events, tmp_path: Path) -> None:
+    made = WorkerPool(on_event=events.put, runners=Runners(suggest="stand_in_runner:suggest"))
+    plate = PlateReference(first=1, last=4, pattern="/p.%04d.exr")
+    made.submit("a", SuggestionTask(plate=plate, annotated=(4,), first=1, last=4, count=2))
+    told = events.until_end()
+    made.close()
+    assert told[-1] == JobSuggested("a", (Suggestion(3, 0.75, "0 mattes seen"), Suggestion(2, 0.5, "0 mattes seen")))
+    assert [event.progress.done for event in told if isinstance(event, JobProgressed)] == [0, 1, 2]
+
+
 def test_a_job_that_does_not_listen_is_ended_with_its_process(pool: WorkerPool, events: Events, tmp_path: Path) -> None:
     pool.submit("a", task_in(tmp_path, "deaf"))
     events.until(JobWrote)
@@ -203,4 +224,4 @@ def test_closing_ends_a_running_job_and_tells_no_end(pool: WorkerPool, events: E
     events.until(JobWrote)
     pool.close()
     assert pool.state == "none"
-    assert not any(isinstance(event, (JobEnded, JobStopped, JobBroke)) for event in events.waiting())
+    assert not any(isinstance(event, (JobEnded, JobSuggested, JobStopped, JobBroke)) for event in events.waiting())

@@ -368,7 +368,7 @@ def test_one_request_sent_twice_is_carried_out_once(raw: RawPeer, plate: Plate) 
     assert raw.ask(put, "02", AnnotationStored) == AnnotationStored("sh010", 1)
     refusal = raw.ask(PutAnnotation("sh010", 5, "hero", absent=True), "02", ErrorReply)
     assert isinstance(refusal, ErrorReply)
-    assert refusal.code == "CONFLICT"
+    assert refusal.code == "ID_REUSED"
 
 
 # --- somebody talks nonsense ------------------------------------------------------------------------------------------
