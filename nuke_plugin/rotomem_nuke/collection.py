@@ -17,7 +17,7 @@ from rotomem_nuke.settings import Settings
 log = logging.getLogger(__name__)
 
 MAX_UPSTREAM_NODES = 500
-_LAYOUT = re.compile(r"\b(?:xpos|ypos|selected|name|label|tile_color|note_font\w*)\s+(?:\{[^{}]*\}|\"[^\"]*\"|\S+)")
+_LAYOUT = re.compile(r"\b(?:xpos|ypos|selected|name|label|tile_color|note_font\w*)\s+(?:\{[^{}]*\}|\"[^\"]*\"|\S+)\s*")
 """Knobs that move no pixel, in the text of ``host.changed_knobs``."""
 
 

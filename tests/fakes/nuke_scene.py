@@ -74,3 +74,17 @@ def channel_of(node: Any, frame: int, channel: str = "rgba.alpha") -> Any:
 def inside(node: Any, name: str) -> Any:
     """Return the ``Op`` of a node inside of a Group."""
     return node._op.find(name)
+
+
+def write_exr(path: Path, pixels: Any, channels: Sequence[str]) -> None:
+    """Write (H, W, C) as half-float EXR."""
+    import numpy as np
+    import OpenImageIO as oiio
+
+    spec = oiio.ImageSpec(pixels.shape[1], pixels.shape[0], len(channels), "half")
+    spec.channelnames = tuple(channels)
+    output = oiio.ImageOutput.create(str(path))
+    if output is None or not output.open(str(path), spec):
+        raise OSError(f"{path}: {oiio.geterror()}")
+    output.write_image(np.ascontiguousarray(pixels, np.float32))
+    output.close()

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import OpenImageIO as oiio
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -44,6 +43,8 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Session]:
 def plate_files(tmp_path: Path) -> Callable[..., str]:
     """Write a textured plate that moves two pixels a frame to the right; return its pattern."""
 
+    from nuke_scene import write_exr
+
     def write(first: int = 1, last: int = 9, *, name: str = "plate") -> str:
         noise = np.random.default_rng(7).random((64, 160, 3)).astype(np.float32)
         for _ in range(3):
@@ -54,13 +55,3 @@ def plate_files(tmp_path: Path) -> Callable[..., str]:
         return str(tmp_path / f"{name}.%04d.exr")
 
     return write
-
-
-def write_exr(path: Path, pixels: np.ndarray, channels: str) -> None:
-    spec = oiio.ImageSpec(pixels.shape[1], pixels.shape[0], len(channels), "half")
-    spec.channelnames = tuple(channels)
-    output = oiio.ImageOutput.create(str(path))
-    assert output is not None
-    assert output.open(str(path), spec)
-    assert output.write_image(np.ascontiguousarray(pixels, np.float32))
-    output.close()
