@@ -7,7 +7,7 @@ import json
 import os
 from pathlib import Path
 
-from rotomem.errors import OutputUnwritableError
+from rotomem.errors import OutputUnwritableError, SettingError
 
 NAME = "serve"
 SUMMARY = "run the daemon that Nuke and the batch commands talk to"
@@ -39,6 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="read plates by their path only below this folder, others must be sent (may be repeated; default: read "
         "whatever this user can); advisable with --allow-remote",
     )
+    parser.add_argument(
+        "--store-gb",
+        type=float,
+        default=100.0,
+        metavar="GB",
+        help="delete mattes that newer ones have superseded, the oldest first, when all have more than this; each "
+        "frame's newest matte stays",
+    )
     parser.add_argument("--ready-file", type=Path, help="written as JSON with the bound endpoint once it answers")
 
 
@@ -46,6 +54,8 @@ def run(options: argparse.Namespace) -> int:
     from rotomem.daemon import serve
 
     settings = options.settings
+    if not 0 <= options.store_gb < 1e9:
+        raise SettingError(f"--store-gb is {options.store_gb}; it must be a number of gigabytes, 0 or more")
     if options.ready_file is not None:
         # Before anything starts: a daemon that cannot say where it is would be found by nobody.
         _write_whole(options.ready_file.with_suffix(".starting"), "")
@@ -64,6 +74,7 @@ def run(options: argparse.Namespace) -> int:
         threads=settings.threads,
         allow_remote=options.allow_remote,
         plate_roots=options.plate_roots,
+        store_gb=options.store_gb,
         on_ready=announce,
     )
     return 0

@@ -301,6 +301,11 @@ class Index:
         row = self._db.execute("SELECT max(revision) FROM mattes WHERE session = ?", (session_id,)).fetchone()
         return [] if row[0] is None else self.mattes(session_id, row[0], after=-(2**31), limit=-1)
 
+    def bytes_of_mattes(self) -> int:
+        """Return the bytes of all mattes; files with several names are counted as often."""
+        row = self._db.execute("SELECT coalesce(sum(size), 0) FROM mattes").fetchone()
+        return int(row[0])
+
     def shown_mattes(self, session_id: str, revision: int = _NEWEST) -> list[MatteRow]:
         """Return each frame's newest matte of whatever revision up to ``revision``, ascending by frame."""
         return self._mattes(

@@ -39,6 +39,8 @@ class Pruner:
             The files deleted and the bytes that are free again.
         """
         index = self._store.index
+        if index.bytes_of_mattes() <= keep_bytes:
+            return 0, 0
         rows = index.all_mattes()
         excess = _size_on_disk(rows) - keep_bytes
         if excess <= 0:
