@@ -1,4 +1,4 @@
-"""``rotomem benchmark``: where the time goes, per engine and plate size, on this machine."""
+"""``rotomem benchmark``: where the time goes, per engine and plate size; what rounds and long shots cost."""
 
 from __future__ import annotations
 
@@ -21,51 +21,82 @@ if TYPE_CHECKING:
     from rotomem.propagation.engine import Annotations, Engine, FrameSource, Image, PropagatedFrame
 
 NAME = "benchmark"
-SUMMARY = "print milliseconds per frame by phase, frames per second and peak memory"
+SUMMARY = "measure phases, rounds of annotation, or long and large shots on this machine"
 EXAMPLES = """examples:
   rotomem benchmark                                        720x480 and 1920x1080, every engine
   rotomem benchmark --engines warp --sizes 1920x1080 --frames 24 --json benchmark.json
+  rotomem benchmark rounds                                 the published way against ours, round by round
+  rotomem benchmark rounds --quick
+  rotomem benchmark long                                   peak memory at 200 and 2,000 frames, and in 4K
 
-Each row runs in a process of its own on the demo's shot with its first and last frame annotated, from EXR files to
-EXR mattes. Where no weights are installed, xmem runs the published configuration with random weights: the same
+phases: each row runs in a process of its own on the demo's shot with its first and last frame annotated, from EXR
+files to EXR mattes. Where no weights are installed, xmem runs the published configuration with random weights: the same
 work, worthless mattes.
 """
 RANDOM_WEIGHTS = "random"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--engines", default="warp,xmem", help="comma-separated")
-    parser.add_argument("--sizes", default="720x480,1920x1080", help="comma-separated plate sizes, pixels")
-    parser.add_argument("--frames", type=int, default=8, help="length of the shot")
+    parser.add_argument("kind", nargs="?", choices=["phases", "rounds", "long"], default="phases")
+    parser.add_argument("--engines", default="warp,xmem", help="phases, long: comma-separated")
+    parser.add_argument("--sizes", default="720x480,1920x1080", help="phases: comma-separated plate sizes, pixels")
+    parser.add_argument("--size", help="rounds: plate size (default: 432x240)")
+    parser.add_argument("--frames", type=_count, help="length of the shot (default: phases 8, rounds 20)")
+    parser.add_argument("--lengths", default="200,2000", help="long: comma-separated lengths of shots")
+    parser.add_argument("--candidates", type=_count, help="rounds: frames to suggest from (default: 100)")
+    parser.add_argument("--objects", type=_count, default=1, help="rounds: objects in the shot")
+    parser.add_argument("--cuda-frames", type=_count, default=120, help="rounds: length of the shot on a GPU")
+    parser.add_argument("--quick", action="store_true", help="rounds, long: small and short, to see that it runs")
     parser.add_argument("--weights-dir", type=Path, help="folder of installed weights")
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 100_000:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 1 to 100000")
+    return int(text)
+
+
 def run(options: argparse.Namespace) -> int:
+    from rotomem.commands import benchmark_long, benchmark_rounds
+
+    options.device = options.settings.device
+    kinds: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+        "phases": _run_phases,
+        "rounds": benchmark_rounds.run,
+        "long": benchmark_long.run,
+    }
+    report = kinds[options.kind](options)
+    if options.json is not None:
+        options.json.write_text(json.dumps(report, indent=1), encoding="utf-8")
+    return 0
+
+
+def _run_phases(options: argparse.Namespace) -> dict[str, Any]:
     from tqdm import tqdm
 
     from rotomem.commands.sizes import parse_size
 
     sizes = [parse_size(text) for text in options.sizes.split(",")]
     engines = options.engines.split(",")
+    frames = options.frames or 8
     rows: list[dict[str, Any]] = []
     with tqdm(total=len(sizes) * len(engines), unit="row", leave=False) as bar:
         for size in sizes:
             with tempfile.TemporaryDirectory(prefix="rotomem-benchmark-") as folder:
-                shot = _in_fresh_process(_render, Path(folder), options.frames, size)
+                shot = in_fresh_process(_render, Path(folder), frames, size)
                 for engine in engines:
                     bar.set_description(f"{engine} {size[0]}x{size[1]}")
-                    rows.append(_in_fresh_process(measure, engine, shot, Path(folder), options.settings))
+                    rows.append(in_fresh_process(measure, engine, shot, Path(folder), options.settings))
                     bar.update()
-    report = {"machine": machine(options.settings.device), "frames": options.frames, "rows": rows}
+    report = {"machine": machine(options.settings.device), "frames": frames, "rows": rows}
     print(format_table(report))
-    if options.json is not None:
-        options.json.write_text(json.dumps(report, indent=1), encoding="utf-8")
-    return 0
+    return report
 
 
-def _in_fresh_process(function: Callable[..., Any], *arguments: object) -> Any:
+def in_fresh_process(function: Callable[..., Any], *arguments: object) -> Any:
+    """Return ``function(*arguments)``, called in a process of its own."""
     # Spawned, so that nothing is inherited and the peak memory is the function's own.
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(function, arguments)
@@ -139,9 +170,10 @@ class _TimedEngine:
         frames: Sequence[int],
         *,
         cancelled: Callable[[], bool],
+        focus: int | None = None,
     ) -> Iterator[PropagatedFrame]:
         timed = _TimedSource(source, self.seconds)
-        for result in self._engine.propagate(timed, annotations, objects, frames, cancelled=cancelled):
+        for result in self._engine.propagate(timed, annotations, objects, frames, cancelled=cancelled, focus=focus):
             for phase, seconds in result.timings_s.items():
                 self.seconds[phase] += seconds
             # The consumer writes the matte before it asks for the next one.

@@ -1,0 +1,117 @@
+"""``rotomem benchmark long``: peak memory over the length of a shot, and with ten objects in 4K."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import TYPE_CHECKING, Any
+
+from rotomem.commands.benchmark_shot import random_network, table
+
+if TYPE_CHECKING:
+    from rotomem.propagation.engine import Annotations, Engine, Image
+
+SMALL = (128, 72)
+LARGE = (3840, 2160)
+LARGE_FRAMES = 6
+LARGE_OBJECTS = 10
+ANNOTATED_EVERY = 100
+CACHE_BYTES = 1 << 26
+"""Of features in memory: small, so that the longer shot cannot hide behind a cache that is not full yet."""
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure each case in a process of its own, print the table, and return the figures."""
+    from rotomem.commands.benchmark import in_fresh_process, machine
+
+    lengths = [20, 60] if options.quick else [int(text) for text in options.lengths.split(",")]
+    cases = [(engine, length, *SMALL, 1) for engine in options.engines.split(",") for length in lengths]
+    if not options.quick:
+        cases += [(engine, LARGE_FRAMES, *LARGE, LARGE_OBJECTS) for engine in options.engines.split(",")]
+    rows = [in_fresh_process(measure, *case) for case in cases]
+    report = {"machine": machine("cpu"), "feature_cache_mb": CACHE_BYTES / 1e6, "rows": rows}
+    shown = [
+        {
+            "engine": row["engine"],
+            "plate": f"{row['width']}x{row['height']}",
+            "objects": row["objects"],
+            "frames": row["frames"],
+            "peak MB": f"{row['peak_memory_mb']:.0f}",
+            "before the shot MB": f"{row['memory_before_mb']:.0f}",
+            "frames/s": f"{row['frames_per_second']:.1f}",
+        }
+        for row in rows
+    ]
+    print(f"{report['machine']}; xmem: light configuration, random weights, {CACHE_BYTES >> 20} MiB of features")
+    print(table(shown))
+    return report
+
+
+def measure(engine_name: str, frames: int, width: int, height: int, objects: int) -> dict[str, Any]:
+    """Propagate a made-up shot, dropping each result at once, as a writer would; for a process of its own."""
+    from rotomem.commands.benchmark import peak_memory_mb
+
+    source = MovingSource(width, height)
+    names = [f"object{index}" for index in range(objects)]
+    drawn = sorted({*range(0, frames, ANNOTATED_EVERY), frames - 1})
+    annotations: Annotations = {f: {name: source.matte(f, i, objects) for i, name in enumerate(names)} for f in drawn}
+    engine = _engine(engine_name)
+    before = peak_memory_mb()
+    started = time.perf_counter()
+    count = sum(1 for _ in engine.propagate(source, annotations, names, range(frames), cancelled=lambda: False))
+    seconds = time.perf_counter() - started
+    return {
+        "engine": engine_name,
+        "width": width,
+        "height": height,
+        "objects": objects,
+        "frames": count,
+        "memory_before_mb": before,
+        "peak_memory_mb": peak_memory_mb(),
+        "frames_per_second": count / seconds,
+    }
+
+
+def _engine(name: str) -> Engine:
+    from pathlib import Path
+
+    from rotomem.propagation import make_engine
+
+    if name != "xmem":
+        return make_engine(name, weights_dir=Path())
+    import dataclasses
+
+    from rotomem.propagation.xmem_engine import XMemEngine, XMemSettings
+    from rotomem.vos import NetworkConfig
+
+    config = dataclasses.replace(NetworkConfig.light(), prior_channels=0)
+    settings = XMemSettings(feature_cache_bytes=CACHE_BYTES, image_cache_bytes=CACHE_BYTES)
+    return XMemEngine(random_network(config), weights_sha256="random", device="cpu", settings=settings)
+
+
+class MovingSource:
+    """A plate that is made when it is read: a texture that pans by two pixels a frame, with discs that stay."""
+
+    def __init__(self, width: int, height: int) -> None:
+        import cv2
+        import numpy as np
+
+        self.size = (height, width)
+        coarse = np.random.default_rng(0).random((height // 8 + 2, width // 8 + 2, 3), np.float32)
+        self._texture: Image = np.ascontiguousarray(cv2.resize(coarse, (width, height)), np.float32)
+
+    def image(self, frame: int) -> Image:
+        """Return (H, W, 3) in [0, 1]."""
+        import numpy as np
+
+        return np.roll(self._texture, 2 * frame, axis=1)
+
+    def matte(self, frame: int, index: int, objects: int) -> Image:
+        """Return one object's disc, (H, W) in [0, 1]."""
+        import numpy as np
+
+        height, width = self.size
+        rows, columns = np.mgrid[:height, :width].astype(np.float32)
+        x, radius = (index + 0.5) * width / objects, 0.4 * min(height, width / objects)
+        disc: Image = np.clip(radius - np.hypot(rows - height / 2, columns - x - frame % 8), 0, 1)
+        return disc
