@@ -5,6 +5,6 @@ Commands import the heavy packages when they run, so that ``rotomem --help`` ans
 
 from __future__ import annotations
 
-from rotomem.commands import benchmark, demo, evaluate, job, propagate, serve, train, weights
+from rotomem.commands import benchmark, demo, evaluate, job, propagate, report, serve, sessions, train, weights
 
-COMMANDS = (demo, propagate, job, serve, evaluate, benchmark, train, weights)
+COMMANDS = (demo, propagate, report, job, serve, sessions, evaluate, benchmark, train, weights)
