@@ -14,11 +14,12 @@ import torch
 
 from rotomem.errors import SettingError, WeightsCorruptError
 from rotomem.training.checkpoint_state import MANIFEST, PART_BYTES, TrainingState, load_state, round_state, save_state
-from rotomem.training.clip_pass import PassPlan, propagate_clip
-from rotomem.training.clips import HELD_OUT_SEED, ClipBatch, ClipSpec, make_clips
+from rotomem.training.clips import HELD_OUT_SEED, ClipSpec, make_clips
 from rotomem.training.curves import draw_curves
 from rotomem.training.schedule import Horizon, Stage, learning_rate, stage_at
 from rotomem.training.vos_trainer import LOG, WEIGHTS, TrainingSettings, VosTrainer
+from rotomem.tuning.clip_batch import ClipBatch
+from rotomem.tuning.clip_pass import PassPlan, propagate_clip
 from rotomem.vos import Network, NetworkConfig, load_network
 from tiny_networks import TINY_WITH_CUE
 
@@ -200,7 +201,7 @@ def test_training_needs_no_client_plate_or_progress_bar_packages() -> None:
     code = (
         "import sys\n"
         "for name in ('zmq', 'msgpack', 'OpenImageIO', 'PyOpenColorIO', 'tqdm'): sys.modules[name] = None\n"
-        "import rotomem.training.__main__, rotomem.training.vos_trainer, rotomem.training.shot_tuning\n"
+        "import rotomem.training.__main__, rotomem.training.vos_trainer, rotomem.tuning.shot_tuning\n"
         "import rotomem.training.curves, rotomem.training.model_card\n"
     )
     done = subprocess.run(

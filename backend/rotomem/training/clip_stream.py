@@ -11,8 +11,9 @@ from types import TracebackType
 
 import torch
 
-from rotomem.training.clips import ClipBatch, ClipSpec, make_clips
+from rotomem.training.clips import ClipSpec, make_clips
 from rotomem.training.synthetic import Mosaic, load_photographs
+from rotomem.tuning.clip_batch import ClipBatch
 
 AHEAD = 3
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from rotomem.training.clip_faults import corrupt_annotations, corrupt_priors
 from rotomem.training.estimated_flow import estimate_flows
 from rotomem.training.synthetic import Mosaic, generate_batch
+from rotomem.tuning.clip_batch import KEY_STRIDE, ClipBatch
+from rotomem.tuning.clip_faults import corrupt_annotations, corrupt_priors
 from rotomem.vos.flow_prior import Track, carry_through_clip, extend_track, join_priors
 
-KEY_STRIDE = 16
 HELD_OUT_SEED = 1 << 40
 """Shots from here on are for validation; training never reaches them."""
 
@@ -43,49 +43,6 @@ class ClipSpec:
     targets: int = 2
     faulty: bool = True
     real_flow: float = 0.7
-
-
-@dataclass(frozen=True)
-class ClipBatch:
-    """B clips of T frames with K objects; the A frames ``annotated`` are the same in all of them.
-
-    Attributes:
-        images: (B, T, 3, H, W), sRGB-encoded, in [0, 1].
-        truth: (B, T, K, H, W) in [0, 1].
-        annotations: (B, A, K, H, W), what the network is told on the annotated frames.
-        priors: (B, T, K, 4, H, W); see ``vos.flow_prior``. Zeros on annotated frames.
-        places: (B, T, A, 3, h, w): where the surface in the middle of each cell at stride 16 is in each annotated
-            frame, in pixels (x, y), and whether it is seen there, 1 or 0. Exact.
-        annotated: ascending.
-    """
-
-    images: Tensor
-    truth: Tensor
-    annotations: Tensor
-    priors: Tensor
-    places: Tensor
-    annotated: tuple[int, ...]
-
-    def to(self, device: torch.device) -> ClipBatch:
-        """The same clips in float32 on a device."""
-        tensors = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, Tensor):
-                scale = 255 if value.dtype == torch.uint8 else 1
-                tensors[field.name] = value.to(device, non_blocking=True).float() / scale
-        return ClipBatch(**tensors, annotated=self.annotated)
-
-    def packed(self) -> ClipBatch:
-        """The same clips in 8 and 16 bits, to travel between processes."""
-        return ClipBatch(
-            images=(self.images * 255).round().to(torch.uint8),
-            truth=(self.truth * 255).round().to(torch.uint8),
-            annotations=(self.annotations * 255).round().to(torch.uint8),
-            priors=(self.priors * 255).round().to(torch.uint8),
-            places=self.places.half(),
-            annotated=self.annotated,
-        )
 
 
 def make_clips(

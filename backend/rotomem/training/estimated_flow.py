@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from rotomem.training.synthetic import ShotBatch
+from rotomem.tuning.noise import smooth_noise
 from rotomem.vos.flow_prior import flow_length
 
 
@@ -67,13 +68,6 @@ def imitate_estimate(flow: Tensor, occluded: Tensor, *, generator: torch.Generat
     wobble = smooth_noise((batch * frames, 2, height, width), cells=8, generator=generator)
     estimate = estimate + wobble * (0.1 + 0.04 * flow_length(estimate))
     return torch.unflatten(estimate, 0, (batch, frames))
-
-
-def smooth_noise(shape: tuple[int, int, int, int], *, cells: int, generator: torch.Generator) -> Tensor:
-    """Noise (B, C, H, W) of about unit variance that varies over ``cells`` cells along each side."""
-    batch, channels, height, width = shape
-    coarse = torch.randn(batch, channels, cells, cells, generator=generator, device=generator.device)
-    return F.interpolate(coarse, (height, width), mode="bicubic", align_corners=True) * 1.3
 
 
 def _smear(flow: Tensor, seen: Tensor, *, radius: int) -> Tensor:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rotomem.training.clip_pass import PassPlan, propagate_clip
-from rotomem.training.clips import HELD_OUT_SEED, ClipBatch, ClipSpec, make_clips
+from rotomem.training.clips import HELD_OUT_SEED, ClipSpec, make_clips
+from rotomem.tuning.clip_batch import ClipBatch
+from rotomem.tuning.clip_pass import PassPlan, propagate_clip
 from rotomem.vos import Network
 from rotomem.vos.prior_cue import blend_log_odds
 

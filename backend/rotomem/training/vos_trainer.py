@@ -17,13 +17,14 @@ from torch import Tensor
 from rotomem.errors import SettingError
 from rotomem.training import schedule
 from rotomem.training.checkpoint_state import TrainingState, load_state, round_state, save_state
-from rotomem.training.clip_pass import PassPlan, PassResult, propagate_clip
 from rotomem.training.clip_stream import ClipStream
-from rotomem.training.clips import ClipBatch, ClipSpec
-from rotomem.training.losses import correspondence_loss, dice_loss, hardest_bce
+from rotomem.training.clips import ClipSpec
 from rotomem.training.schedule import Horizon, Stage
 from rotomem.training.validation import Validation, ValidationScores
 from rotomem.training.video_masking import tube_mask
+from rotomem.tuning.clip_batch import ClipBatch
+from rotomem.tuning.clip_pass import PassPlan, PassResult, propagate_clip
+from rotomem.tuning.losses import correspondence_loss, dice_loss, hardest_bce
 from rotomem.vos import Network, NetworkConfig, save_weights
 
 log = logging.getLogger(__name__)

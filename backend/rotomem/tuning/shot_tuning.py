@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 
 from rotomem.errors import WeightsError
-from rotomem.training.clip_pass import PassPlan, propagate_clip
-from rotomem.training.losses import dice_loss, hardest_bce
-from rotomem.training.shot_augmentation import AnnotatedFrames, sample_pairs
+from rotomem.tuning.clip_pass import PassPlan, propagate_clip
+from rotomem.tuning.losses import dice_loss, hardest_bce
+from rotomem.tuning.shot_augmentation import AnnotatedFrames, sample_pairs
 from rotomem.vos import Network, load_network, save_weights
 
 log = logging.getLogger(__name__)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 
-from rotomem.training.clip_pass import PassPlan, propagate_clip
-from rotomem.training.clips import ClipBatch
-from rotomem.training.shot_augmentation import AnnotatedFrames, sample_pairs
-from rotomem.training.shot_tuning import TuningCache, TuningProgress, TuningSettings, tuned_network
+from rotomem.tuning.clip_batch import ClipBatch
+from rotomem.tuning.clip_pass import PassPlan, propagate_clip
+from rotomem.tuning.shot_augmentation import AnnotatedFrames, sample_pairs
+from rotomem.tuning.shot_tuning import TuningCache, TuningProgress, TuningSettings, tuned_network
 from rotomem.vos import Network
 from tiny_networks import TINY_WITH_CUE
 

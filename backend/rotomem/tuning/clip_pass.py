@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rotomem.training.clips import ClipBatch
+from rotomem.tuning.clip_batch import ClipBatch
 from rotomem.vos import FrameFeatures, Network
 from rotomem.vos.aggregate import aggregate
 from rotomem.vos.network import Pyramid

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rotomem.training.clip_faults import corrupt_priors
-from rotomem.training.clips import ClipBatch
-from rotomem.training.estimated_flow import smooth_noise
+from rotomem.tuning.clip_batch import ClipBatch
+from rotomem.tuning.clip_faults import corrupt_priors
+from rotomem.tuning.noise import smooth_noise
 from rotomem.vos.flow_prior import read_at
 
 CARRIED_SHARE, BENT_SHARE = 0.45, 0.4

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rotomem.training.estimated_flow import smooth_noise
+from rotomem.tuning.noise import smooth_noise
 from rotomem.vos.flow_prior import read_at
 
 FAULTY_ANNOTATIONS = 0.15

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rotomem.training.clips import KEY_STRIDE
+from rotomem.tuning.clip_batch import KEY_STRIDE
 from rotomem.vos import FrameFeatures
 from rotomem.vos.similarity import anisotropic_similarity
 

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from rotomem.training.losses import correspondence_loss, dice_loss, hardest_bce
 from rotomem.training.video_masking import tube_mask
+from rotomem.tuning.losses import correspondence_loss, dice_loss, hardest_bce
 from rotomem.vos import FrameFeatures
 from rotomem.vos.network import Pyramid
 
