@@ -88,6 +88,9 @@ def _hand_over(function: Callable[[], object]) -> None:
         nuke.executeInMainThread(serve, (0.0,))
 
 
+_rendering = False
+
+
 def on_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 
@@ -226,12 +229,21 @@ def render(node: Node, first: int, last: int, view: str) -> None:
         RenderCancelled: the artist pressed cancel or ^C.
         PluginError: Nuke's own sentence.
     """
+    global _rendering
+    _rendering = True
     try:
         nuke.execute(node, first, last, 1, [view])
     except RuntimeError as error:
         if "cancel" in str(error).lower():
             raise RenderCancelled(f"cancelled while rendering frame {first} to {last}") from error
         raise PluginError(f"Nuke could not render frames {first} to {last}: {error}") from error
+    finally:
+        _rendering = False
+
+
+def renders_for_plugin() -> bool:
+    """Tell whether the render under way is the plugin's own, of a plate or an alpha."""
+    return _rendering
 
 
 def views() -> Sequence[str]:
@@ -243,9 +255,19 @@ def add_plugin_path(folder: str) -> None:
         nuke.pluginAddPath(folder)
 
 
-def add_before_render(guard: Callable[[], None]) -> None:
-    """Call ``guard`` before each render of a Write; what it raises ends the render."""
+def add_before_render(guard: Callable[[], None], guard_frame: Callable[[], None]) -> None:
+    """Call ``guard`` before each render of a Write and ``guard_frame`` before each frame; what they raise ends it."""
     nuke.addBeforeRender(guard, nodeClass="Write")
+    nuke.addBeforeFrameRender(guard_frame, nodeClass="Write")
+
+
+def command_line() -> Sequence[str]:
+    """Return the words that Nuke was started with."""
+    return list(nuke.rawArgs)
+
+
+def nodes_in(group: Node) -> list[Node]:
+    return list(group.nodes())
 
 
 def add_autolabel(label: Callable[[], Optional[str]]) -> None:

@@ -49,8 +49,12 @@ class _Environment(dict):  # type: ignore[type-arg]
 def __getattr__(name: str) -> Any:
     if name == "GUI":
         return session.gui
+    if name == "rawArgs":  # the words of the command line (Foundry's reference, nuke.rawArgs)
+        return list(session.command_line)
     if name == "env":
         return _Environment(nc=session.nc, indie=False, gui=session.gui)
+    if name == "rawArgs":
+        return list(session.raw_args)
     raise AttributeError(f"module 'nuke' has no attribute {name!r} (or the fake does not know it)")
 
 
@@ -194,16 +198,22 @@ def execute(
     op = session.root.find(node) if isinstance(node, str) else node._op
     wanted = list(views or session.views)
     session.renders.append({"first": first, "last": last, "views": wanted, "node": op.full_name})
-    _run_before_render(op)
+    _run_before(session.before_render, op)
     for view in wanted:
         if view not in session.views:
             raise RuntimeError(f"no view named {view}")
-        _images.execute(op, first, last, step, view)
+        for frame in range(first, last + 1, step):
+            session.frame, playhead = frame, session.frame
+            try:
+                _run_before(session.before_frame_render, op)
+            finally:
+                session.frame = playhead
+            _images.execute(op, frame, frame, 1, view)
 
 
-def _run_before_render(op: Any) -> None:
+def _run_before(callbacks: list[Any], op: Any) -> None:
     """Exceptions abort the render (Foundry's Python guide, "beforeRender"; research/nuke.md §2 "Callbacks")."""
-    for call, args, kwargs, node_class in session.before_render:
+    for call, args, kwargs, node_class in callbacks:
         if node_class in ("*", op.class_name):
             session.this.append((op, None))
             try:
@@ -216,6 +226,13 @@ def addBeforeRender(
     call: Callable[..., Any], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None, nodeClass: str = "Write"
 ) -> None:
     session.before_render.append((call, args, kwargs or {}, nodeClass))
+
+
+def addBeforeFrameRender(
+    call: Callable[..., Any], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None, nodeClass: str = "Write"
+) -> None:
+    """As above, before each frame, with ``nuke.frame()`` on it (Foundry's Python guide, "beforeFrameRender")."""
+    session.before_frame_render.append((call, args, kwargs or {}, nodeClass))
 
 
 def views() -> list[str]:

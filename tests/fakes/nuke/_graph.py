@@ -53,6 +53,8 @@ def _own_knobs(class_name: str) -> list[_knobs.Knob]:
             k.Enumeration_Knob("file_type", "", ("", "exr", "png", "tiff")),
             k.Enumeration_Knob("channels", "", ("rgb", "rgba", "alpha", "all")),
             k.Boolean_Knob("raw"),
+            k.Boolean_Knob("use_limit"),
+            *(k.Int_Knob(name) for name in ("first", "last")),
         ],
         "Crop": [k.Box_Knob("box"), k.Boolean_Knob("reformat"), k.Boolean_Knob("crop")],
         "Copy": [
@@ -274,10 +276,20 @@ class Node:
         self._op.knob_changed(_knobs.Knob("inputChange"))
         return True
 
+    def nodes(self) -> list[Node]:
+        if self._op.class_name not in ("Group", "Root"):
+            raise AttributeError("nodes")
+        return [session.handle(child) for child in self._op.children]
+
     def node(self, name: str) -> Node | None:
         if self._op.class_name not in ("Group", "Root"):
             raise AttributeError("node")
         return session.handle(self._op.find(name))  # type: ignore[no-any-return]
+
+    def nodes(self) -> list[Node]:
+        """The nodes directly inside of a Group; non-commercial: as many as there are handles left."""
+        found = (session.handle(child) for child in self._op.children)
+        return [node for node in found if node is not None]
 
     def format(self) -> _knobs.Format:
         from nuke import _images

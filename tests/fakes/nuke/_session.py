@@ -42,7 +42,14 @@ class Session:
         self.channels = {f"rgba.{name}" for name in ("red", "green", "blue", "alpha")}
         self.questions: list[str] = []
         self.answer = True
+        self.raw_args = ["Nuke"]
         self.before_render: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], str]] = []
+        self.before_frame_render: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], str]] = []
+        self.command_line: list[str] = ["Nuke17.1"]
+
+    def set_views(self, *views: str) -> None:
+        """Make the script a stereo one; the Viewer looks at the first view."""
+        self.views, self.view = list(views), views[0]
 
     # --- threads ---
 
