@@ -7,8 +7,10 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,12 @@ import pytest
 from nuke_scene import PLUGIN, SQUARE, add_layer, add_shape, channel_of, inside, read_node, roto_node, rotomem_node
 
 import nuke
-from rotomem_nuke import actions, runs
+from rotomem_nuke import actions, following, runs
+from rotomem_nuke.cache import read_manifest, write_manifest
+from rotomem_nuke.collection import collect
 from rotomem_nuke.node import RotomemNode
+from rotomem_nuke.propagation import Propagation
+from rotomem_nuke.shot import Shot, connect
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -358,3 +364,142 @@ def test_pressing_again_takes_up_what_was_redrawn(connected: Any, plate_files: C
     layers = {name for name in _matte(str(node["mattes"].value()), 1) if name.endswith(".A")}
     assert layers == {"hand.A", "confidence.A"}
     assert channel_of(node, 9).max() == 0.0  # hidden on its key: not there
+
+
+def test_a_suggestion_moves_the_playhead_and_says_why(connected: Any, plate_files: Callable[..., str]) -> None:
+    node = rotomem_node(read_node(plate_files()), _sliding_roto("arm"))
+    node["suggest"].execute()
+    assert actions.is_running(node)  # asked in the background
+    connected.pump(lambda: not actions.is_running(node), timeout_s=120)
+    frame = nuke.frame()
+    assert frame not in (3, 5)
+    assert 1 <= frame <= 9
+    assert node["status"].value().startswith(f"draw on frame {frame}: ")
+    assert node["suggested"].value().split(", ")[0] == str(frame)
+    assert node["state"].value() == "idle"
+    assert connected.messages == []
+
+
+def test_the_daemon_tells_who_it_is_in_a_line(connected: Any, endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = nuke.createNode("Rotomem")
+    node["test_backend"].execute()
+    assert node["backend_state"].value() == f"asking {endpoint}"
+    connected.pump(lambda: not node["backend_state"].value().startswith("asking"), timeout_s=60)
+    assert node["backend_state"].value().startswith(f"{endpoint}: Rotomem ")
+    assert "warp" in node["backend_state"].value()
+    monkeypatch.setenv("ROTOMEM_ENDPOINT", "tcp://127.0.0.1:1")
+    monkeypatch.setenv("ROTOMEM_TIMEOUT_S", "1")
+    node["test_backend"].execute()
+    connected.pump(lambda: "no daemon answers" in node["backend_state"].value(), timeout_s=60)
+    assert node["state"].value() == "idle"
+    assert connected.messages == []
+
+
+def test_tile_and_label_follow_a_propagation(connected: Any, plate_files: Callable[..., str]) -> None:
+    node = rotomem_node(read_node(plate_files()), _sliding_roto("arm"))
+    node["engine"].setValue("warp")
+    node["propagate"].execute()
+    assert node["state"].value() == "running"
+    connected.pump(lambda: not actions.is_running(node), timeout_s=120)
+    connected.drain()
+    assert (node["state"].value(), node["progress"].value()) == ("complete", "9/9")
+    assert node["annotated_keys"].getKeyList() == [3.0, 5.0]
+    connected.update_ui()
+    connected.pump(lambda: not any(thread.name == "rotomem-work" for thread in threading.enumerate()), timeout_s=20)
+    connected.drain()
+    assert node["state"].value() == "complete"
+
+
+def test_a_dead_daemon_leaves_mattes_and_state_as_they_were(
+    connected: Any, plate_files: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = rotomem_node(read_node(plate_files()), _sliding_roto("arm"))
+    node["engine"].setValue("warp")
+    assert _press_and_wait(connected, node).startswith("ready")
+    monkeypatch.setenv("ROTOMEM_ENDPOINT", "tcp://127.0.0.1:1")
+    monkeypatch.setenv("ROTOMEM_TIMEOUT_S", "1")
+    assert "no daemon answers" in _press_and_wait(connected, node)
+    assert (node["state"].value(), node["failed"].value()) == ("complete", 0)
+    assert channel_of(node, 4).max() == 1.0
+
+
+def test_work_that_fails_is_red_and_the_nodes_error_while_it_has_no_matte(
+    connected: Any, plate_files: Callable[..., str]
+) -> None:
+    node = rotomem_node(read_node(plate_files()), _sliding_roto("arm"))
+    node["engine"].setValue("warp")
+    node["input_colour"].setValue("named")
+    node["colourspace"].setValue("no such space")
+    status = _press_and_wait(connected, node)
+    assert node["state"].value() == "error"
+    with pytest.raises(RuntimeError, match="no such space"):
+        channel_of(node, 4, "rgba.red")
+    assert "no such space" in status
+    node["input_colour"].setValue("auto")
+    assert _press_and_wait(connected, node).startswith("ready")
+    assert channel_of(node, 4).max() == 1.0
+
+
+def test_without_live_results_mattes_show_when_all_are_made(
+    connected: Any, plate_files: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "RELOAD_INTERVAL_S", 0.0)
+    node = rotomem_node(read_node(plate_files()), _sliding_roto("arm"))
+    node["engine"].setValue("warp")
+    node["live"].setValue(False)
+    assert _press_and_wait(connected, node).startswith("ready")
+    assert inside(node, "CacheRead").pressed == ["reload"]
+
+
+def test_two_views_are_propagated_one_after_the_other(connected: Any, plate_files: Callable[..., str]) -> None:
+    connected.set_views("left", "right")
+    for view in connected.views:
+        pattern = plate_files(name=f"plate.{view}")
+    node = rotomem_node(read_node(pattern.replace("right", "%V")), _sliding_roto("arm"))
+    node["engine"].setValue("warp")
+    status = _press_and_wait(connected, node)
+    assert status.startswith("right: ready: 2 annotated, 9/9 by warp"), status
+    assert node["progress"].value() == "18/18"
+    assert node["state"].value() == "complete"
+    for view in connected.views:
+        connected.view = view
+        assert channel_of(node, 4).max() == 1.0
+        assert np.array_equal(channel_of(node, 4), _matte(str(node["mattes"].value()).replace("%V", view), 4)["A"])
+    assert connected.renders == []
+
+
+def test_a_reopened_script_picks_up_the_job_that_nuke_left(connected: Any, plate_files: Callable[..., str]) -> None:
+    """Nuke was closed mid-job: its threads are gone, the daemon's job is not."""
+    roto = roto_node()
+    add_shape(roto["curves"].rootLayer, keys=[1], slide=2.0)
+    node = rotomem_node(read_node(plate_files(1, 60), last=60), roto)
+    node["engine"].setValue("warp")
+    (request,) = collect(RotomemNode.of(node))
+    settings = request.settings
+    task = Propagation(request)
+    with connect(settings) as client:
+        Shot(request, Path(settings.mattes).parent, say=lambda _: None, stopped=lambda: False).send(client)
+        job = task._start(client)
+        write_manifest(settings.mattes, replace(task._goal().manifest(), job=job.id))
+    node["state"].setValue("running")  # as it was saved
+    RotomemNode.of(node).release_identifier()
+    node._op.run("onCreate")
+    connected.pump(lambda: actions.is_running(node), timeout_s=60)
+    connected.pump(lambda: not actions.is_running(node), timeout_s=120)
+    connected.drain()
+    assert node["status"].value().startswith("ready: 1 annotated, 60/60 by warp")
+    assert (node["state"].value(), node["progress"].value()) == ("complete", "60/60")
+    assert read_manifest(settings.mattes).job == ""
+    assert channel_of(node, 2).max() == 1.0
+
+
+def test_frames_that_are_right_are_not_fetched_again(
+    connected: Any, plate_files: Callable[..., str], tmp_path: Path
+) -> None:
+    node = rotomem_node(read_node(plate_files()), _sliding_roto("arm"))
+    node["engine"].setValue("warp")
+    assert _press_and_wait(connected, node).startswith("ready")
+    files = sorted(Path(str(node["mattes"].value())).parent.glob("matte.*.exr"))
+    times = [path.stat().st_mtime_ns for path in files]
+    assert _press_and_wait(connected, node).startswith("ready: 2 annotated, 9/9")
+    assert [path.stat().st_mtime_ns for path in files] == times
