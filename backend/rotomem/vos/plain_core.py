@@ -57,12 +57,22 @@ class PlainCore:
         network: without the flow cue, in evaluation mode.
         config: of the memories.
         num_objects: K.
+        exact_similarity: form similarities in float64. The published order of operations rounds away what tells near
+            neighbours apart, and so may read another element than exact arithmetic where two are nearly tied.
     """
 
-    def __init__(self, network: Network, config: MemoryConfig | None = None, num_objects: int = 1) -> None:
+    def __init__(
+        self,
+        network: Network,
+        config: MemoryConfig | None = None,
+        num_objects: int = 1,
+        *,
+        exact_similarity: bool = False,
+    ) -> None:
         self.network = network.eval()
         self.config = config or MemoryConfig()
         self.num_objects = num_objects
+        self._similarity_type = torch.float64 if exact_similarity else torch.float32
         self._permanent: dict[int, _Elements] = {}
         self.clear_temporary()
 
@@ -122,12 +132,16 @@ class PlainCore:
         """Return (1, K, Cv, h, w) by a dense product over all memory."""
         memory = _Elements.join([*self._long_term, *self._working, *self._permanent.values()])
         key, selection = features.key[0].flatten(1), features.selection[0].flatten(1)
-        similarity = plain_similarity(memory.key, memory.shrinkage, key, selection)
+        similarity = self._similarity(memory, key, selection)
         scores, rows = similarity.topk(min(self.config.top_k, len(memory)), dim=0)
         affinity = torch.zeros_like(similarity).scatter_(0, rows, scores.softmax(dim=0))
         self._count_usage(affinity.sum(dim=1))
         readout = memory.value.flatten(0, 1) @ affinity
         return readout.view(1, *memory.value.shape[:2], *features.key.shape[-2:])
+
+    def _similarity(self, memory: _Elements, key: Tensor, selection: Tensor) -> Tensor:
+        tensors = (x.to(self._similarity_type) for x in (memory.key, memory.shrinkage, key, selection))
+        return plain_similarity(*tensors).float()
 
     def _count_usage(self, usage: Tensor) -> None:
         start = 0
@@ -146,7 +160,7 @@ class PlainCore:
         candidates = _Elements.join(self._working[: -config.min_mid_term_frames])
         usage = candidates.usage / candidates.life
         chosen = candidates.take(usage.topk(min(config.num_prototypes, len(candidates))).indices)
-        affinity = plain_similarity(candidates.key, candidates.shrinkage, chosen.key, chosen.selection).softmax(dim=0)
+        affinity = self._similarity(candidates, chosen.key, chosen.selection).softmax(dim=0)
         prototypes = _Elements(
             key=chosen.key,
             shrinkage=candidates.shrinkage @ affinity,
@@ -218,7 +232,14 @@ def _elements_of(features: FrameFeatures, value: Tensor) -> _Elements:
 
 
 def plain_similarity(memory_key: Tensor, shrinkage: Tensor, query_key: Tensor, selection: Tensor) -> Tensor:
-    """Return (N, Q), the square expanded into three terms, each of its own matrix."""
+    """Return (N, Q), the square expanded into three terms, each of its own matrix.
+
+    Args:
+        memory_key: (C, N).
+        shrinkage: (1, N), >= 1.
+        query_key: (C, Q).
+        selection: (C, Q), in [0, 1].
+    """
     squares = memory_key.T.square() @ selection
     products = 2 * (memory_key.T @ (query_key * selection))
     constant = (selection * query_key.square()).sum(dim=0, keepdim=True)
