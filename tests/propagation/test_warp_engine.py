@@ -306,6 +306,7 @@ def test_a_long_gap_does_not_depend_on_what_the_cache_still_holds(monkeypatch: p
     scene = Scene()
     roomy = propagate(scene, [0, 8], range(9))
     monkeypatch.setattr("rotomem.propagation.flow.CACHE_BYTES", 1)
+    monkeypatch.setattr("rotomem.propagation.warp_engine.WAITING_BYTES", 10_000)
     tight = propagate(scene, [0, 8], range(9))
     for frame in range(9):
         assert np.array_equal(roomy[frame].mattes, tight[frame].mattes)

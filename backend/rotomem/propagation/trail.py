@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from rotomem.propagation.colour_votes import ColourVotes
 from rotomem.propagation.flow import Displacement, FramePair, PlateFlow, carry
+from rotomem.propagation.spool import Spool
 
 Floats = NDArray[np.float32]
 
@@ -99,11 +100,11 @@ class PackedBelief:
     _LEVELS_PER_OCTAVE = 12
     _LEAST_OCTAVE = -10  # 0.001 .. 2048 frames
 
-    def __init__(self, belief: Belief) -> None:
+    def __init__(self, belief: Belief, spool: Spool) -> None:
         octaves = np.log2(belief.variance, dtype=np.float32) - np.float32(self._LEAST_OCTAVE)
-        self._mattes = PackedShares(belief.mattes)
-        self._variance = PackedShares(octaves * np.float32(self._LEVELS_PER_OCTAVE / 255.0))
-        self._softness = None if belief.softness is None else PackedShares(belief.softness)
+        self._mattes = PackedShares(belief.mattes, spool)
+        self._variance = PackedShares(octaves * np.float32(self._LEVELS_PER_OCTAVE / 255.0), spool)
+        self._softness = None if belief.softness is None else PackedShares(belief.softness, spool)
 
     def unpack(self) -> Belief:
         octaves = self._variance.unpack() * np.float32(255.0 / self._LEVELS_PER_OCTAVE) + np.float32(self._LEAST_OCTAVE)
@@ -115,11 +116,11 @@ class PackedBelief:
 
 
 class PackedShares:
-    """Values in [0, 1] in 8 bits, deflated."""
+    """Values in [0, 1] in 8 bits, deflated; in ``spool``, or in main memory without one."""
 
-    def __init__(self, values: Floats) -> None:
+    def __init__(self, values: Floats, spool: Spool | None = None) -> None:
         levels = np.rint(np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8)
-        self._deflated = _Deflated(levels)
+        self._deflated = _Deflated(levels, spool)
 
     def unpack(self) -> Floats:
         return self._deflated.inflate().astype(np.float32) / np.float32(255.0)
@@ -128,20 +129,22 @@ class PackedShares:
 class PackedCounts:
     """Colour votes in 16-bit floats, deflated."""
 
-    def __init__(self, counts: Floats) -> None:
-        self._deflated = _Deflated(counts.astype(np.float16))
+    def __init__(self, counts: Floats, spool: Spool) -> None:
+        self._deflated = _Deflated(counts.astype(np.float16), spool)
 
     def unpack(self) -> Floats:
         return self._deflated.inflate().astype(np.float32)
 
 
 class _Deflated:
-    def __init__(self, values: NDArray[Any]) -> None:
+    def __init__(self, values: NDArray[Any], spool: Spool | None) -> None:
         self._shape, self._dtype = values.shape, values.dtype
-        self._bytes = zlib.compress(values.tobytes(), 1)
+        deflated = zlib.compress(values.tobytes(), 1)
+        self._bytes = deflated if spool is None else spool.hold(deflated)
 
     def inflate(self) -> NDArray[Any]:
-        return np.frombuffer(zlib.decompress(self._bytes), self._dtype).reshape(self._shape)
+        deflated = self._bytes if isinstance(self._bytes, bytes) else self._bytes.read()
+        return np.frombuffer(zlib.decompress(deflated), self._dtype).reshape(self._shape)
 
 
 def _softness(mattes: Floats) -> Floats | None:

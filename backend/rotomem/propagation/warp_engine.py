@@ -21,6 +21,7 @@ from rotomem.propagation.engine import Annotations, FrameSource, Image, Propagat
 from rotomem.propagation.flow import Displacement, FramePair, PlateFlow, resize_area
 from rotomem.propagation.gaps import Gap, annotated_frames_by_object, distance_from, nearest, split_gaps
 from rotomem.propagation.phase_clock import READING, ClockedSource, PhaseClock
+from rotomem.propagation.spool import Spool
 from rotomem.propagation.trail import Belief, PackedBelief, PackedCounts, Trail
 
 Floats = NDArray[np.float32]
@@ -37,6 +38,8 @@ SNAP_EPSILON = 1e-3
 FULL_SNAP_FRAMES = 3
 """This far from an annotation edges are snapped in full, nearer to it less: the artist's own matte is not, and so one
 that was drawn loosely would pop against tight neighbours."""
+WAITING_BYTES = 1 << 28
+"""Of packed beliefs and votes in main memory: a gap of some 1,500 frames of one object. The rest lies in a file."""
 HALF_TRUST_VARIANCE = 30.0
 """Confidence is halved where the fused variance is that of as many frames of trusted flow."""
 
@@ -46,13 +49,15 @@ class WarpEngine:
 
     Args:
         refine_edges: snap the mattes' edges to the plate.
+        processing_size: shorter side of the flow, pixels; 0 is 640 pixels on the longer side.
     """
 
     name = "warp"
     weights_sha256 = ""
 
-    def __init__(self, *, refine_edges: bool = True) -> None:
+    def __init__(self, *, refine_edges: bool = True, processing_size: int = 0) -> None:
         self._refine_edges = refine_edges
+        self._processing_size = processing_size
 
     def propagate(
         self,
@@ -69,15 +74,31 @@ class WarpEngine:
         With ``focus`` gaps and annotated frames come by their distance from it. A frame's result depends on the plate
         and on the annotations that bound its gaps alone: neither on ``focus`` nor on what else is in ``frames``.
 
-        Memory: flow and colours within a fixed budget, about 150 KB per frame and object of the current gap, and a few
-        arrays of the plate's size.
+        Memory: flow and colours within a fixed budget, packed beliefs within another (about 150 KB per frame and object
+        of the current gap; beyond the budget in a temporary file), and a few arrays of the plate's size per object.
 
         Raises:
             AnnotationError: an object is annotated nowhere, or a matte has another size than the plate.
             PlateError: a frame cannot be read.
         """
-        run = _Run(source, annotations, objects, refine_edges=self._refine_edges, cancelled=cancelled)
+        run = WarpRun(
+            source,
+            annotations,
+            objects,
+            refine_edges=self._refine_edges,
+            cancelled=cancelled,
+            processing_size=self._processing_size,
+        )
         return run.results(frames, focus)
+
+
+class Refine(Protocol):
+    """Looks again at what was carried to a frame."""
+
+    def __call__(
+        self, frame: int, objects: tuple[str, ...], before: Belief | None, after: Belief | None, belief: Belief
+    ) -> Belief:
+        """Return a better belief of ``objects`` than the fused ``belief``; all at the flow's size."""
 
 
 class _Cancelled(Exception):  # noqa: N818 - control flow inside this module, not an error
@@ -102,8 +123,13 @@ class _Sides:
         return None if self._either is None else self._apart / max(self._either, 1.0)
 
 
-class _Run:
-    """One propagation."""
+class WarpRun:
+    """One propagation.
+
+    Attributes:
+        plate: flow between neighbouring frames.
+        refine: changes what is believed of a frame, once both sides are known; None leaves it.
+    """
 
     def __init__(
         self,
@@ -113,15 +139,19 @@ class _Run:
         *,
         refine_edges: bool,
         cancelled: Callable[[], bool],
+        processing_size: int = 0,
+        refine: Refine | None = None,
     ) -> None:
+        self.refine = refine
         self._clock = PhaseClock()
         self._source = ClockedSource(source, self._clock)
         self._annotations = annotations
         self._objects = tuple(objects)
         self._refine_edges = refine_edges
         self._cancelled = cancelled
-        self._plate = PlateFlow(self._source)
+        self.plate = PlateFlow(self._source, longer_side_px=_longer_side(source.size, processing_size))
         self._annotated = annotated_frames_by_object(annotations, self._objects, source.size)
+        self._spool = Spool(WAITING_BYTES)
         self._waiting: dict[int, dict[tuple[str, ...], PackedBelief]] = {}
         self._sides: defaultdict[int, _Sides] = defaultdict(_Sides)
 
@@ -147,7 +177,7 @@ class _Run:
                 yield self._finish(frame, {gap.objects: belief})
                 continue
             # Packed even if it is the last one: the order of the gaps must not show in the result.
-            waiting = {gap.objects: PackedBelief(belief), **self._waiting.pop(frame, {})}
+            waiting = {gap.objects: PackedBelief(belief, self._spool), **self._waiting.pop(frame, {})}
             if self._is_complete(frame, list(waiting)):
                 yield self._finish(frame, {names: packed.unpack() for names, packed in waiting.items()})
             else:
@@ -173,9 +203,10 @@ class _Run:
         for frame in range(key + step, end + step, step):
             pair = self._pair(frame, frame - step)
             votes = self._count_votes(trail, frame, pair.displacement)
-            belief = self._carry(trail, pair, inside_probability(votes, self._plate.size))
+            belief = self._carry(trail, pair, inside_probability(votes, self.plate.size))
             if frame in gap.frames:
-                yield frame, belief
+                sides = (belief, None) if step == 1 else (None, belief)
+                yield frame, self._settle(frame, gap, *sides)
 
     def _fill_from_both_sides(self, gap: Gap, left: int, right: int) -> Iterator[tuple[int, Belief]]:
         """Three passes: the right side's colour votes; the left side, with both sides' votes; the right side's belief.
@@ -189,9 +220,9 @@ class _Run:
         for frame in range(right - 1, left, -1):
             self._check_cancelled()
             with self._clock.phase("flow"):
-                displacement = self._plate.displacement(frame, frame + 1)
+                displacement = self.plate.displacement(frame, frame + 1)
             votes = self._count_votes(from_right, frame, displacement)
-            packed_votes[frame] = PackedCounts(votes)
+            packed_votes[frame] = PackedCounts(votes, self._spool)
 
         from_left = self._trail(gap, left, step=1)
         held: dict[int, PackedBelief] = {}
@@ -200,30 +231,36 @@ class _Run:
             votes = self._count_votes(from_left, frame, pair.displacement)
             nearness = (right - frame) / (right - left)
             votes = nearness * votes + (1.0 - nearness) * packed_votes[frame].unpack()
-            packed_votes[frame] = PackedCounts(votes)
+            packed_votes[frame] = PackedCounts(votes, self._spool)
             if frame <= last:
-                belief = self._carry(from_left, pair, inside_probability(votes, self._plate.size))
+                belief = self._carry(from_left, pair, inside_probability(votes, self.plate.size))
             if frame in gap.frames:
-                held[frame] = PackedBelief(belief)
+                held[frame] = PackedBelief(belief, self._spool)
 
         for frame in range(right - 1, first - 1, -1):
             votes = packed_votes.pop(frame).unpack()
-            belief = self._carry(from_right, self._pair(frame, frame + 1), inside_probability(votes, self._plate.size))
+            belief = self._carry(from_right, self._pair(frame, frame + 1), inside_probability(votes, self.plate.size))
             if frame in gap.frames:
                 other = held.pop(frame).unpack()
                 self._sides[frame].compare(belief.mattes, other.mattes)
-                yield frame, belief.fused(other)
+                yield frame, self._settle(frame, gap, other, belief)
+
+    def _settle(self, frame: int, gap: Gap, before: Belief | None, after: Belief | None) -> Belief:
+        """Return what to believe of a frame, from what was carried there from either side; at least one is there."""
+        sides = [side for side in (after, before) if side is not None]
+        belief = sides[0] if len(sides) == 1 else sides[0].fused(sides[1])
+        return belief if self.refine is None else self.refine(frame, gap.objects, before, after, belief)
 
     def _trail(self, gap: Gap, key: int, *, step: int) -> Trail:
-        size = self._plate.size
+        size = self.plate.size
         mattes = np.stack([resize_area(self._annotations[key][name], size) for name in gap.objects], axis=-1)
         with self._clock.phase("warp"):
-            return Trail(self._plate, key, step=step, mattes=mattes)
+            return Trail(self.plate, key, step=step, mattes=mattes)
 
     def _pair(self, target: int, source: int) -> FramePair:
         self._check_cancelled()
         with self._clock.phase("flow"):
-            return self._plate.pair(target, source)
+            return self.plate.pair(target, source)
 
     def _count_votes(self, trail: Trail, frame: int, displacement: Displacement) -> Floats:
         with self._clock.phase("colour"):
@@ -244,7 +281,7 @@ class _Run:
 
     def _finish(self, frame: int, beliefs: Mapping[tuple[str, ...], Belief]) -> PropagatedFrame:
         mattes: dict[str, Image] = dict(self._annotated_on(frame))
-        confidence = np.ones(self._plate.size, np.float32)
+        confidence = np.ones(self.plate.size, np.float32)
         image = self._source.image(frame) if beliefs and self._refine_edges else None
         for names, belief in beliefs.items():
             confidence = np.minimum(confidence, _confidence(belief))
@@ -273,7 +310,7 @@ class _Run:
         Where the annotated matte was a wide ramp (``softness``), the carried ramp stays as it is.
         """
         height, width = self._source.size
-        scale = max(height, width) / max(self._plate.size)
+        scale = max(height, width) / max(self.plate.size)
         distance_px = cv2.resize(_distance_inside(carried), (width, height), interpolation=cv2.INTER_LINEAR) * scale
         matte = np.asarray(np.clip(distance_px / EDGE_WIDTH_PX + 0.5, 0.0, 1.0), dtype=np.float32)
         if image is not None:
@@ -285,6 +322,11 @@ class _Run:
             soft, ramp = (cv2.resize(part, (width, height)) for part in (softness, carried))
             matte = matte + soft * (ramp - matte)
         return np.asarray(matte, dtype=np.float32)
+
+
+def _longer_side(size: tuple[int, int], processing_size: int) -> int:
+    """Return the flow's longer side for a plate of ``size`` (height, width), pixels."""
+    return round(processing_size * max(size) / min(size)) if processing_size else LONGER_SIDE_PX
 
 
 def _frames_of(part: int | Gap) -> range:
