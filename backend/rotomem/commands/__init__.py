@@ -5,6 +5,32 @@ Commands import the heavy packages when they run, so that ``rotomem --help`` ans
 
 from __future__ import annotations
 
-from rotomem.commands import benchmark, demo, evaluate, job, propagate, report, serve, sessions, train, weights
+from rotomem.commands import (
+    benchmark,
+    demo,
+    evaluate,
+    evaluate_suggestions,
+    job,
+    propagate,
+    report,
+    serve,
+    sessions,
+    suggest,
+    train,
+    weights,
+)
 
-COMMANDS = (demo, propagate, report, job, serve, sessions, evaluate, benchmark, train, weights)
+COMMANDS = (
+    demo,
+    propagate,
+    suggest,
+    report,
+    job,
+    serve,
+    sessions,
+    evaluate,
+    evaluate_suggestions,
+    benchmark,
+    train,
+    weights,
+)
