@@ -15,6 +15,7 @@ from rotomem_nuke.background import work_then
 from rotomem_nuke.cache import clear_mattes, next_version
 from rotomem_nuke.collection import annotated_frames, collect, drawing_node, read_graph, show_drawing, views_of
 from rotomem_nuke.errors import GraphError, PluginError
+from rotomem_nuke.following import Report
 from rotomem_nuke.node import RotomemNode
 from rotomem_nuke.propagation import Propagation, explain
 from rotomem_nuke.shot import connect
@@ -38,13 +39,30 @@ def propagate(node: host.Node) -> None:
     if rotomem is None:
         return
     try:
-        _require_idle(rotomem)
-        _require_thawed(rotomem)
-        tasks = [Propagation(request) for request in collect(rotomem)]
+        start_propagation(rotomem)
     except PluginError as error:
         _refuse(node, error)
-        return
-    runs.start(rotomem, tasks)
+
+
+def start_propagation(
+    rotomem: RotomemNode,
+    on_report: Callable[[Report], None] | None = None,
+    *,
+    background: bool | None = None,
+    remake: bool = False,
+) -> runs.Run:
+    """Start what the Propagate button starts; arguments as ``runs.start`` and ``Propagation``.
+
+    Raises:
+        PluginError: why nothing can start; without ``background``, also what ended the work, as a ``ClientError`` does.
+    """
+    _require_idle(rotomem)
+    _require_thawed(rotomem)
+    try:
+        tasks = [Propagation(request, remake=remake) for request in collect(rotomem)]
+    except ImportError as error:
+        raise PluginError(f"Python lacks {error.name}; install the plugin's wheels") from error
+    return runs.start(rotomem, tasks, on_report, background=background)
 
 
 def stop(node: host.Node) -> None:

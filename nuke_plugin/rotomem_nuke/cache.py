@@ -120,6 +120,26 @@ def next_version(pattern: str, version: int) -> int:
     return max(versions) + 1
 
 
+@dataclass(frozen=True)
+class VersionFolder:
+    """Where the mattes of one version (and view) of one node lie."""
+
+    folder: Path
+    node_uuid: str
+    version: int
+    view: str
+
+
+def version_folders(root: Path) -> list[VersionFolder]:
+    """Return every folder below ``root`` that holds mattes, by node, version and view."""
+    found = []
+    for folder in sorted({path.parent for path in root.glob("*/v*/**/matte.*.exr")}):
+        node_uuid, version, *view = folder.relative_to(root).parts
+        if re.fullmatch(r"v\d{3,}", version) and len(view) <= 1:
+            found.append(VersionFolder(folder, node_uuid, int(version[1:]), "".join(view)))
+    return found
+
+
 def clear_mattes(pattern: str) -> int:
     """Delete one version's mattes, and nothing else that lies there; return how many.
 

@@ -15,7 +15,7 @@ from typing import Any, Callable, Optional, TypeVar
 import nuke.rotopaint as rotopaint
 
 import nuke
-from rotomem_nuke.errors import HandleLimitError, PluginError, RenderCancelled
+from rotomem_nuke.errors import GraphError, HandleLimitError, PluginError, RenderCancelled
 
 T = TypeVar("T")
 Node = nuke.Node
@@ -23,6 +23,8 @@ Knob = nuke.Knob
 Layer = rotopaint.Layer
 Shape = rotopaint.Shape
 Stroke = rotopaint.Stroke
+ShapeControlPoint = rotopaint.ShapeControlPoint
+CVec3 = rotopaint.CVec3
 OPEN_FLAG = rotopaint.FlagType.eOpenFlag
 DETACHED = (ValueError, RuntimeError)
 """What a handle of a deleted node raises ("A PythonObject is not attached to a node")."""
@@ -189,6 +191,18 @@ def parent_of(node: Node) -> Node:
     """Return the Group that ``node`` lies in; the root for a top-level node."""
     parent, _, _ = node.fullName().rpartition(".")
     return required(nuke.toNode(parent), parent) if parent else nuke.root()
+
+
+def find(name: str) -> Node:
+    """Return a node by its full name.
+
+    Raises:
+        GraphError: there is none.
+    """
+    found = nuke.toNode(name)
+    if found is None and not limits_handles():
+        raise GraphError(f"the script has no node {name!r}; give its full name, such as Group1.Read1")
+    return required(found, name)
 
 
 def create(class_name: str, **knobs: Any) -> Node:

@@ -29,9 +29,10 @@ def start() -> None:
         )
     else:
         host.add_plugin_path(folder.as_posix())
-    from rotomem_nuke import callbacks
+    from rotomem_nuke import callbacks, farm
 
     host.add_autolabel(callbacks.autolabel)
+    host.add_before_render(farm.guard, farm.guard_frame)
     missing = missing_wheels()
     if missing:
         log.error(

@@ -276,11 +276,6 @@ class Node:
         self._op.knob_changed(_knobs.Knob("inputChange"))
         return True
 
-    def nodes(self) -> list[Node]:
-        if self._op.class_name not in ("Group", "Root"):
-            raise AttributeError("nodes")
-        return [session.handle(child) for child in self._op.children]
-
     def node(self, name: str) -> Node | None:
         if self._op.class_name not in ("Group", "Root"):
             raise AttributeError("node")
