@@ -1,0 +1,392 @@
+"""What TDs script: the node's buttons as functions, with results instead of status lines. Python 3.9.
+
+Everything here is called on Nuke's main thread, with a window or in ``nuke -t``, and takes a node or its name.
+``backend/docs/td-api.md`` has an example of each, which the tests run.
+"""
+
+from __future__ import annotations
+
+import queue
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Optional, Union
+
+from rotomem_client.path_map import parse_path_map
+from rotomem_client.shapes import Shape
+from rotomem_nuke import actions, cache, drawing, farm, host, jobfile, roto, staleness, suggestion
+from rotomem_nuke.collection import collect, drawing_node, views_of
+from rotomem_nuke.errors import CacheError, GraphError, IncompleteError, PluginError
+from rotomem_nuke.formats import format_of
+from rotomem_nuke.node import PLATE_INPUT, ROTO_INPUT, RotomemNode
+
+if TYPE_CHECKING:
+    from rotomem_nuke.following import Report
+    from rotomem_nuke.runs import Run
+
+__all__ = [
+    "CacheError",
+    "Cached",
+    "GraphError",
+    "IncompleteError",
+    "Job",
+    "Matte",
+    "PluginError",
+    "Suggestion",
+    "annotate",
+    "assert_complete",
+    "clean_caches",
+    "create",
+    "export_job",
+    "list_caches",
+    "propagate",
+    "refresh",
+    "suggest",
+]
+
+AnyNode = Union[str, host.Node]
+POLL_S = 0.05
+
+
+@dataclass(frozen=True)
+class Matte:
+    """One matte has come.
+
+    Args:
+        confidence: of the frame, in [0, 1]; 1 is sure.
+        done: how many of this run have come by now.
+        total: how many it makes.
+    """
+
+    frame: int
+    confidence: float
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A frame worth drawing on.
+
+    Args:
+        score: the higher, the more it helps; comparable within one answer.
+        reason: one clause.
+    """
+
+    frame: int
+    score: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Cached:
+    """The mattes of one version (and view) of one node on disk.
+
+    Args:
+        node_uuid: of the node that they belong to.
+        view: empty in a script with a single view.
+        folder: that they are in.
+        frames: ascending.
+        size: in bytes, of the mattes.
+        complete: every frame asked for is there.
+        frozen: locked by the artist.
+    """
+
+    node_uuid: str
+    version: int
+    view: str
+    folder: Path
+    frames: tuple[int, ...]
+    size: int
+    complete: bool
+    frozen: bool
+
+
+class Job:
+    """A propagation under way, made by ``propagate``. While nobody waits for it, it goes on in the background.
+
+    Without a window the job needs the main thread now and then: wait for it, or follow its events, before the script
+    ends.
+    """
+
+    def __init__(self) -> None:
+        self._reports: queue.Queue[Report] = queue.Queue()
+        self._run: Optional[Run] = None
+        self._told = 0
+
+    @property
+    def done(self) -> bool:
+        """It has ended, in one way or another."""
+        return self._started.finished.is_set()
+
+    @property
+    def sentence(self) -> str:
+        """What the node's status line says."""
+        return self._started.report.sentence
+
+    @property
+    def complete(self) -> bool:
+        """Every frame asked for has its matte."""
+        return self._started.report.complete
+
+    @property
+    def frames(self) -> tuple[int, ...]:
+        """The frames whose mattes have come, ascending."""
+        return tuple(sorted({frame for frame, _ in self._started.report.made}))
+
+    def stop(self) -> None:
+        """End it after the frame being made; finished mattes stay. ``wait`` then returns."""
+        self._started.stop()
+
+    def events(self) -> Iterator[Matte]:
+        """Yield each matte as it comes, until the job ends.
+
+        Raises:
+            PluginError: Nuke could not render what was asked for.
+            ClientError: the daemon is away, refused, or the job failed: its sentence.
+        """
+        ended = False
+        while not ended:
+            ended = self.done
+            yield from self._new()
+            if not ended:
+                self._let_others_work()
+        while host.on_main_thread() and host.serve(0.0):
+            pass  # what the job still has to show on the node
+        if self._started.error is not None:
+            raise self._started.error
+
+    def wait(self, timeout_s: Optional[float] = None) -> Job:
+        """Return when the job has ended; raises as ``events``, and ``TimeoutError`` after ``timeout_s``."""
+        end = None if timeout_s is None else time.monotonic() + timeout_s
+        while not self.done:
+            if end is not None and time.monotonic() > end:
+                raise TimeoutError(f"the propagation is not ready after {timeout_s:g} s: {self.sentence}")
+            self._let_others_work()
+        for _ in self.events():
+            pass
+        return self
+
+    @property
+    def _started(self) -> Run:
+        assert self._run is not None
+        return self._run
+
+    def _start(self, rotomem: RotomemNode, *, remake: bool) -> None:
+        self._run = actions.start_propagation(rotomem, self._reports.put, background=True, remake=remake)
+
+    def _new(self) -> Iterator[Matte]:
+        while True:
+            try:
+                report = self._reports.get_nowait()
+            except queue.Empty:
+                return
+            for frame, confidence in report.made[self._told :]:
+                self._told += 1
+                yield Matte(frame, confidence, self._told, report.total)
+
+    def _let_others_work(self) -> None:
+        if host.on_main_thread():
+            host.serve(POLL_S)
+        else:
+            time.sleep(POLL_S)
+
+
+def create(plate: AnyNode, roto: Optional[AnyNode] = None, *, name: str = "", **knobs: Any) -> host.Node:
+    """Make a Rotomem node, wired, without selecting it or opening its panel; return it.
+
+    Args:
+        plate: what the mattes are for; the new node lies in its group.
+        roto: a Roto, or any node with an alpha.
+        name: of the new node.
+        knobs: values by knob name, such as ``engine="warp"``.
+
+    Raises:
+        GraphError: no such node or knob.
+    """
+    source = _node(plate)
+    with host.parent_of(source):
+        made = host.create("Rotomem")
+    if name:
+        made.setName(name)
+    made.setInput(PLATE_INPUT, source)
+    if roto is not None:
+        made.setInput(ROTO_INPUT, _node(roto))
+    try:
+        for knob, value in knobs.items():
+            made[knob].setValue(value)
+    except NameError as error:
+        host.delete(made)
+        raise GraphError(f"a Rotomem node has no knob {knob!r}; its gizmo lists them") from error
+    return made
+
+
+def propagate(
+    node: AnyNode,
+    first: Optional[int] = None,
+    last: Optional[int] = None,
+    *,
+    wait: bool = True,
+    remake: bool = False,
+) -> Job:
+    """Make the mattes of what is drawn, as the Propagate button does.
+
+    Args:
+        first: with ``last``: becomes the node's custom frame range. Without, the node's own range is made.
+        wait: until the end; otherwise follow ``Job.events`` or call ``Job.wait``.
+        remake: make also those mattes that the daemon knows to be right.
+
+    Raises:
+        GraphError: the input, knob or frame that is wrong.
+        PluginError, ClientError: with ``wait``, what ended the job.
+    """
+    rotomem = RotomemNode.of(_node(node))
+    if (first is None) != (last is None):
+        raise GraphError("give both first and last, or neither")
+    if first is not None:
+        for knob, value in (("range", "custom"), ("first", first), ("last", last)):
+            rotomem.graph_node[knob].setValue(value)
+    job = Job()
+    job._start(rotomem, remake=remake)
+    return job.wait() if wait else job
+
+
+def suggest(node: AnyNode, count: int = 3) -> tuple[Suggestion, ...]:
+    """Return the frames worth drawing on next, best first. It waits for the daemon; the playhead stays.
+
+    Raises:
+        GraphError: the input, knob or frame that is wrong.
+        ClientError: the daemon is away or refused.
+    """
+    rotomem = RotomemNode.of(_node(node))
+    found = suggestion.suggest(collect(rotomem)[0], count=count, say=lambda _: None, stopped=lambda: False)
+    rotomem.show_suggestions([entry.frame for entry in found])
+    return tuple(Suggestion(entry.frame, entry.score, entry.reason) for entry in found)
+
+
+def annotate(node: AnyNode, frame: int, shapes: Sequence[Shape] = (), *, object_name: str = "object") -> None:
+    """Annotate a frame: draw shapes into the wired Roto, or list the frame where something else is wired.
+
+    Args:
+        shapes: of one object, bottommost first, in plate pixels, origin top-left. Empty for a keyer, a paint or a Read:
+            the frame joins the node's annotated frames.
+        object_name: the Roto's top-level layer, made where it is missing.
+
+    Raises:
+        GraphError: nothing is wired, or shapes for a node that is no Roto, or the reverse.
+    """
+    rotomem = RotomemNode.of(_node(node))
+    source = drawing_node(rotomem)
+    if source is None:
+        if shapes:
+            raise GraphError(f"{rotomem.name} has no Roto to draw in; wire one into 'roto'")
+        listed = rotomem.settings().annotated
+        rotomem.graph_node["annotated"].setValue(f"{listed},{frame}" if listed else str(frame))
+        return
+    if roto.layer_name(object_name) != object_name:
+        raise GraphError(f"the object name {object_name!r} cannot be a layer; use letters, digits and _")
+    plate = rotomem.input(PLATE_INPUT)
+    if plate is None:
+        raise GraphError(f"{rotomem.name}: the plate input is not connected; wire the plate into 'img'")
+    drawing.draw_shapes(source, object_name, frame, shapes, height=format_of(plate).height)
+
+
+def export_job(
+    node: AnyNode,
+    path: Union[str, Path],
+    *,
+    path_map: Sequence[str] = (),
+    expect: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> Path:
+    """Write what the node would propagate as a job for ``rotomem job run``, which needs no Nuke; return the file.
+
+    Args:
+        path: such as ``/show/sh010/hero.rotomem.json``; rendered frames go beside it.
+        path_map: ``FROM=TO`` entries: this machine's paths as the farm sees them.
+        expect: point the node at the mattes to come, so that a comp saved now renders them later, and a missing one
+            is an error.
+        say: told what is being rendered.
+
+    Raises:
+        GraphError: the input, knob or frame that is wrong.
+        CacheError: the file cannot be written.
+    """
+    rotomem = RotomemNode.of(_node(node))
+    written = jobfile.export_job(rotomem, Path(path), path_map=parse_path_map(path_map), say=say)
+    if expect:
+        farm.expect_mattes(rotomem)
+    return written
+
+
+def assert_complete(node: AnyNode, first: Optional[int] = None, last: Optional[int] = None) -> None:
+    """Make sure that every matte is in the cache folder; no daemon is asked.
+
+    Args:
+        first: with ``last``: the frames to look at; otherwise the node's own range.
+
+    Raises:
+        IncompleteError: a ``RuntimeError`` with the node, the missing frames and the folder.
+    """
+    rotomem = RotomemNode.of(_node(node))
+    farm.assert_complete(rotomem, None if first is None or last is None else (first, last))
+
+
+def refresh(node: AnyNode) -> None:
+    """Show what the cache folder holds by now, such as mattes that a farm made meanwhile."""
+    staleness.show_version(RotomemNode.of(_node(node)))
+
+
+def list_caches(node: AnyNode) -> tuple[Cached, ...]:
+    """Return what lies in the cache folder that the node uses, of every node and version that is in there."""
+    rotomem = RotomemNode.of(_node(node))
+    pattern = rotomem.settings(views_of(rotomem.settings())[0]).mattes
+    inside_view = 1 if views_of(rotomem.settings()) != [""] else 0
+    return tuple(_cached(found) for found in cache.version_folders(Path(pattern).parents[2 + inside_view]))
+
+
+def clean_caches(node: AnyNode, *, keep: int = 1, dry_run: bool = False) -> tuple[Cached, ...]:
+    """Delete the mattes of the node's older versions; return what was, or with ``dry_run`` would be, deleted.
+
+    Never deleted: frozen versions, the version that the node shows, and other nodes' mattes.
+
+    Args:
+        keep: how many of the newest versions stay.
+
+    Raises:
+        CacheError: a file cannot be deleted.
+    """
+    rotomem = RotomemNode.of(_node(node))
+    settings = rotomem.settings()
+    mine = [entry for entry in list_caches(rotomem.graph_node) if entry.node_uuid == settings.node_uuid]
+    versions = sorted({entry.version for entry in mine}, reverse=True)
+    kept = {settings.version, *versions[: max(0, keep)]}
+    old = tuple(entry for entry in mine if entry.version not in kept and not entry.frozen)
+    if not dry_run:
+        for entry in old:
+            cache.clear_mattes(str(entry.folder / "matte.%04d.exr"))
+            _remove_empty(entry.folder)
+    return old
+
+
+def _cached(found: cache.VersionFolder) -> Cached:
+    pattern = str(found.folder / "matte.%04d.exr")
+    frames = tuple(cache.frames_on_disk(pattern))
+    manifest = cache.read_manifest(pattern) or cache.Manifest()
+    size = sum(cache.matte_file(pattern, frame).stat().st_size for frame in frames)
+    return Cached(
+        found.node_uuid, found.version, found.view, found.folder, frames, size, manifest.complete, manifest.frozen
+    )
+
+
+def _remove_empty(folder: Path) -> None:
+    if not any(folder.iterdir()):
+        shutil.rmtree(str(folder), ignore_errors=True)
+
+
+def _node(given: AnyNode) -> host.Node:
+    if not isinstance(given, str):
+        return given
+    return host.find(given)

@@ -1,0 +1,116 @@
+"""Shapes into a Roto, as keys on one frame: what a script or a tracker drew. Main thread only.
+
+``roto`` is the way back. A point's key sits on that frame alone, so that other frames stay as the artist left them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Optional
+
+from rotomem_client.shapes import ControlPoint
+from rotomem_client.shapes import Shape as PlainShape
+from rotomem_nuke import host, roto
+from rotomem_nuke.errors import GraphError
+
+TOLERANCE_PX = 0.01
+
+
+def draw_shapes(node: host.Node, object_name: str, frame: int, shapes: Sequence[PlainShape], *, height: int) -> None:
+    """Draw one object on one frame.
+
+    A shape of the same name and as many points in the object's layer gets a key on ``frame``; any other is new.
+
+    Args:
+        node: a Roto or RotoPaint.
+        object_name: of a top-level layer; made where it is missing.
+        shapes: bottommost first, in plate pixels, origin top-left.
+        height: of the plate's display window in pixels.
+
+    Raises:
+        GraphError: no shape, or one that keys on points cannot say, or a layer whose transform moves it elsewhere.
+    """
+    if not shapes:
+        raise GraphError(f"frame {frame}: there is no shape to draw; give at least one")
+    for shape in shapes:
+        if (shape.opacity, shape.inverted, shape.blend_mode, shape.feather_falloff) != (1.0, False, "over", 1.0):
+            raise GraphError(
+                f"shape {shape.name!r} has an opacity, inversion, blend mode or falloff of its own; set these in "
+                f"{node.fullName()} instead"
+            )
+    curves = node["curves"]
+    layer = _layer(curves, object_name)
+    for shape in shapes:
+        _set_keys(_element(curves, layer, shape), frame, shape, height)
+    curves.changed()
+    _check(node, object_name, frame, shapes, height)
+
+
+def _layer(curves: host.Knob, name: str) -> host.Layer:
+    root = curves.rootLayer
+    for element in root:
+        if isinstance(element, host.Layer) and roto.layer_name(element.name) == name:
+            return element
+    layer = host.Layer(curves)
+    layer.name = name
+    root.append(layer)
+    made = root[len(root) - 1]  # what was appended is a copy
+    assert isinstance(made, host.Layer)
+    return made
+
+
+def _element(curves: host.Knob, layer: host.Layer, shape: PlainShape) -> host.Shape:
+    for element in layer:
+        if isinstance(element, host.Shape) and element.name == shape.name and len(element) == len(shape.points):
+            return element
+    new = host.Shape(curves)
+    for point in shape.points:
+        new.append(host.ShapeControlPoint(*point.center))
+    new.name = shape.name
+    layer.append(new)
+    made = layer[len(layer) - 1]
+    assert isinstance(made, host.Shape)
+    return made
+
+
+def _set_keys(element: host.Shape, frame: int, shape: PlainShape, height: int) -> None:
+    for mine, point in zip(element, shape.points):
+        mine.center.addPositionKey(frame, host.CVec3(point.center[0], height - point.center[1], 1.0))
+        for member, (x, y) in _offsets(point):
+            getattr(mine, member).addPositionKey(frame, host.CVec3(x, -y, 0.0))
+
+
+def _offsets(point: ControlPoint) -> tuple[tuple[str, tuple[float, float]], ...]:
+    return (
+        ("leftTangent", point.left),
+        ("rightTangent", point.right),
+        ("featherCenter", point.feather),
+        ("featherLeftTangent", point.feather_left),
+        ("featherRightTangent", point.feather_right),
+    )
+
+
+def _check(node: host.Node, object_name: str, frame: int, shapes: Sequence[PlainShape], height: int) -> None:
+    """Read back what was drawn: a layer's transform, or one of the artist's, may have moved it."""
+    read = {shape.name: shape for shape in _read(node, object_name, frame, height)}
+    for shape in shapes:
+        found: Optional[PlainShape] = read.get(shape.name)
+        points = found.points if found is not None else ()
+        moved = [abs(a - b) for one, other in zip(shape.points, points) for a, b in zip(one.center, other.center)]
+        if len(points) != len(shape.points) or max(moved) > TOLERANCE_PX:
+            raise GraphError(
+                f"{node.fullName()} shows shape {shape.name!r} elsewhere on frame {frame} than it was drawn: its layer "
+                "is hidden or has a transform; reset that, or draw into another layer"
+            )
+
+
+def _read(node: host.Node, object_name: str, frame: int, height: int) -> list[PlainShape]:
+    for found in roto.roto_objects(node):
+        if found.name == object_name:
+            try:
+                return roto.shapes_at(node, found, frame, height=height, view=host.views()[0])
+            except roto.NotShapesError as reason:
+                raise GraphError(
+                    f"{node.fullName()}, layer {object_name!r}: {reason}; draw into another layer"
+                ) from reason
+    return []
