@@ -18,7 +18,8 @@ from rotomem.daemon import serve
 from rotomem.daemon.worker import Runners
 from rotomem.errors import RotomemError
 
-RUNNERS = Runners("stand_in_runner:run", "stand_in_runner:suggest")
+STAND_INS = Runners("stand_in_runner:run", "stand_in_runner:suggest")
+RUNNERS = STAND_INS if sys.argv[4] == "stand-ins" else Runners()
 
 def announce(endpoint):
     ready = Path(sys.argv[3])
@@ -40,6 +41,7 @@ class DaemonProcess:
     Args:
         folder: holds the store, unless ``store`` is given, and the log.
         endpoint: port ``*`` takes a free one.
+        real_engines: run what artists run, rather than the stand-in runner.
         wrapper: put before the command, such as ``unshare -rm …``.
     """
 
@@ -50,12 +52,14 @@ class DaemonProcess:
         store: Path | None = None,
         endpoint: str = "tcp://127.0.0.1:*",
         wrapper: tuple[str, ...] = (),
+        real_engines: bool = False,
     ) -> None:
         self.store = store or folder / "store"
         self.log = folder / "daemon.log"
         ready = folder / "ready"
         ready.unlink(missing_ok=True)
-        command = [*wrapper, sys.executable, "-c", _PROGRAM, str(self.store), endpoint, str(ready)]
+        work = "engines" if real_engines else "stand-ins"
+        command = [*wrapper, sys.executable, "-c", _PROGRAM, str(self.store), endpoint, str(ready), work]
         environment = {**os.environ, "PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(

@@ -528,6 +528,21 @@ def test_mattes_of_a_job_that_has_not_ended_are_not_pruned(desk: Desk) -> None:
     assert [row.frame for row in desk.store.index.mattes_of_job(job)] == [1, 2, 3]
 
 
+def test_files_of_a_run_that_the_next_daemon_took_over_are_pruned(desk: Desk, tmp_path: Path) -> None:
+    edits(desk, put(1), put(20, name="car"))
+    job = desk.ask(ANNA, Propagate("sh010", 1, LAST, engine="warp"), JobAccepted).job_id
+    desk.run(job, until=12)
+    desk.close()
+    desk.__init__(tmp_path / "store")  # type: ignore[misc]
+    desk.dispatcher._pruner.prune(0)
+    assert len(list((desk.store.root / "sessions").rglob("*.exr"))) == 2 * 12, "the job has not ended"
+    desk.run(job)
+    desk.ask(ANNA, PruneStore(0), StorePruned)
+    left = {str(path) for path in (desk.store.root / "sessions").rglob("*.exr")}
+    assert left == {row.path for row in desk.store.index.shown_mattes("sh010")}
+    assert len(left) == LAST
+
+
 def test_a_store_with_a_bound_prunes_itself_when_jobs_end(tmp_path: Path, plate: Plate) -> None:
     desk = Desk(tmp_path / "bounded", keep_bytes=0)
     desk.connect(ANNA, "c1")

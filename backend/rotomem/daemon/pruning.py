@@ -65,6 +65,7 @@ class Pruner:
             chosen.append(row)
             # A matte that was kept for a newer revision is one more name of the same file.
             freed += row.size if _links(Path(row.path)) == 1 else 0
+        self._delete_unlisted(rows, open_jobs)
         return self._delete(chosen)
 
     def remove_session(self, session_id: str) -> tuple[int, int]:
@@ -99,6 +100,14 @@ class Pruner:
         """Return the bytes that a session's mattes have on disk."""
         return _size_on_disk(row for row in self._store.index.all_mattes(session_id))
 
+    def _delete_unlisted(self, rows: list[MatteRow], open_jobs: set[str]) -> None:
+        """Delete what no row names: the mattes of a job's run that the next daemon took over into another run."""
+        listed = {row.path for row in rows}
+        for path in (self._store.root / "sessions").glob("*/mattes/r*/*/*"):
+            if path.parent.name.rpartition("-")[0] not in open_jobs and str(path) not in listed:
+                path.unlink(missing_ok=True)
+                _remove_if_empty(path.parent)
+
     def _delete(self, rows: list[MatteRow]) -> tuple[int, int]:
         with self._store.transaction():
             for row in rows:
@@ -108,8 +117,7 @@ class Pruner:
             path = Path(row.path)
             freed += row.size if _links(path) == 1 else 0
             path.unlink(missing_ok=True)
-            if not any(path.parent.iterdir()):
-                path.parent.rmdir()
+            _remove_if_empty(path.parent)
         log.info("%d superseded mattes are deleted, %d MiB", len(rows), freed >> 20)
         return len(rows), freed
 
@@ -131,3 +139,8 @@ def _links(path: Path) -> int:
         return path.stat().st_nlink
     except OSError:
         return 0
+
+
+def _remove_if_empty(folder: Path) -> None:
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()

@@ -252,8 +252,8 @@ class Store:
         revision_folder = self.root / "sessions" / session_id / "mattes" / f"r{revision}"
         try:
             revision_folder.mkdir(parents=True, exist_ok=True)
-            runs = len(list(revision_folder.glob(f"{job_id}-*")))
-            folder = revision_folder / f"{job_id}-{runs + 1}"
+            runs = [int(path.name.rpartition("-")[2]) for path in revision_folder.glob(f"{job_id}-*")]
+            folder = revision_folder / f"{job_id}-{max(runs, default=0) + 1}"
             folder.mkdir()
         except OSError as error:
             raise store_error(error, self.root) from error
@@ -275,8 +275,10 @@ class Store:
                 log.info("matte %s is not kept: %s", matte.path, error)
                 continue
             kept.append(replace(matte, revision=job.revision, job=job.id, path=str(path)))
-        if kept:
+        try:
             sync_folder(Path(pattern).parent)
+        except OSError as error:
+            raise store_error(error, self.root) from error
         for matte in kept:
             self.index.put_matte(matte)
         return kept
