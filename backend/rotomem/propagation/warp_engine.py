@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from rotomem.matte import snap_edges
 from rotomem.propagation.colour_votes import inside_probability
 from rotomem.propagation.engine import Annotations, FrameSource, Image, PropagatedFrame
-from rotomem.propagation.flow import Displacement, FramePair, PlateFlow, resize_area
+from rotomem.propagation.flow import LONGER_SIDE_PX, Displacement, FramePair, PlateFlow, resize_area
 from rotomem.propagation.gaps import Gap, annotated_frames_by_object, distance_from, nearest, split_gaps
 from rotomem.propagation.phase_clock import READING, ClockedSource, PhaseClock
 from rotomem.propagation.spool import Spool
@@ -128,6 +129,7 @@ class WarpRun:
 
     Attributes:
         plate: flow between neighbouring frames.
+        annotated: frames of each object, ascending.
         refine: changes what is believed of a frame, once both sides are known; None leaves it.
     """
 
@@ -150,14 +152,14 @@ class WarpRun:
         self._refine_edges = refine_edges
         self._cancelled = cancelled
         self.plate = PlateFlow(self._source, longer_side_px=_longer_side(source.size, processing_size))
-        self._annotated = annotated_frames_by_object(annotations, self._objects, source.size)
+        self.annotated = annotated_frames_by_object(annotations, self._objects, source.size)
         self._spool = Spool(WAITING_BYTES)
         self._waiting: dict[int, dict[tuple[str, ...], PackedBelief]] = {}
         self._sides: defaultdict[int, _Sides] = defaultdict(_Sides)
 
     def results(self, frames: Sequence[int], focus: int | None) -> Iterator[PropagatedFrame]:
-        drawn = [frame for frame in frames if all(frame in self._annotated[name] for name in self._objects)]
-        parts: list[int | Gap] = [*drawn, *split_gaps(self._annotated, frames)]
+        drawn = [frame for frame in frames if all(frame in self.annotated[name] for name in self._objects)]
+        parts: list[int | Gap] = [*drawn, *split_gaps(self.annotated, frames)]
         if focus is not None:
             parts.sort(key=lambda part: distance_from(_frames_of(part), focus))
         try:
@@ -286,7 +288,7 @@ class WarpRun:
         for names, belief in beliefs.items():
             confidence = np.minimum(confidence, _confidence(belief))
             # The objects of a gap share the annotated frames that bound it.
-            distance = abs(nearest(self._annotated[names[0]], frame) - frame)
+            distance = abs(nearest(self.annotated[names[0]], frame) - frame)
             for index, name in enumerate(names):
                 with self._clock.phase("edges"):
                     softness = None if belief.softness is None else belief.softness[..., index]
