@@ -275,6 +275,31 @@ def add_before_render(guard: Callable[[], None], guard_frame: Callable[[], None]
     nuke.addBeforeFrameRender(guard_frame, nodeClass="Write")
 
 
+def open_script(path: str) -> None:
+    """Open a comp in place of the one that is open.
+
+    Raises:
+        PluginError: Nuke's own sentence.
+    """
+    try:
+        nuke.scriptOpen(path)
+    except RuntimeError as error:
+        raise PluginError(f"Nuke cannot open {path}: {error}") from error
+
+
+def save_script(path: str) -> None:
+    """Write the comp under another name; raises like ``open_script``."""
+    try:
+        nuke.scriptSaveAs(path, 1)
+    except RuntimeError as error:
+        raise PluginError(f"Nuke cannot save {path}: {error}") from error
+
+
+def groups() -> list[Node]:
+    """Return every Group of the comp, those inside of others too."""
+    return nuke.allNodes("Group", recurseGroups=True)
+
+
 def command_line() -> Sequence[str]:
     """Return the words that Nuke was started with."""
     return list(nuke.rawArgs)

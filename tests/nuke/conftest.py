@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,3 +59,35 @@ def plate_files(tmp_path: Path) -> Callable[..., str]:
         return str(tmp_path / f"{name}.%04d.exr")
 
     return write
+
+
+@pytest.fixture(scope="session")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real daemon of the CPU's engines."""
+    folder = tmp_path_factory.mktemp("daemon")
+    ready = folder / "ready.json"
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "rotomem", "serve", "--endpoint", "tcp://127.0.0.1:*"),
+            *("--store", str(folder / "store"), "--weights-dir", str(folder / "weights")),
+            *("--device", "cpu", "--ready-file", str(ready)),
+        ],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not ready.is_file():
+            assert process.poll() is None, "the daemon ended at its start"
+            assert time.monotonic() < deadline, "the daemon is not ready after 60 s"
+            time.sleep(0.05)
+        yield json.loads(ready.read_text(encoding="utf-8"))["endpoint"]
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+@pytest.fixture
+def connected(fake: Session, endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Session:
+    """The same, with a real daemon to talk to."""
+    monkeypatch.setenv("ROTOMEM_ENDPOINT", endpoint)
+    return fake

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import subprocess
-import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,36 +23,6 @@ from rotomem_nuke.propagation import Propagation
 from rotomem_nuke.shot import Shot, connect
 
 pytestmark = pytest.mark.timeout(180)
-
-
-@pytest.fixture(scope="module")
-def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("daemon")
-    ready = folder / "ready.json"
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "rotomem", "serve", "--endpoint", "tcp://127.0.0.1:*"),
-            *("--store", str(folder / "store"), "--weights-dir", str(folder / "weights")),
-            *("--device", "cpu", "--ready-file", str(ready)),
-        ],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    try:
-        deadline = time.monotonic() + 60
-        while not ready.is_file():
-            assert process.poll() is None, "the daemon ended at its start"
-            assert time.monotonic() < deadline, "the daemon is not ready after 60 s"
-            time.sleep(0.05)
-        yield json.loads(ready.read_text(encoding="utf-8"))["endpoint"]
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
-
-
-@pytest.fixture
-def connected(fake: Any, endpoint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    monkeypatch.setenv("ROTOMEM_ENDPOINT", endpoint)
-    return fake
 
 
 def _press_and_wait(fake: Any, node: Any, *, until: Callable[[], bool] = lambda: False) -> str:

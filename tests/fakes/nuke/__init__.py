@@ -109,6 +109,25 @@ def frame(number: int | None = None) -> int:
     return session.frame
 
 
+def scriptOpen(path: str) -> None:
+    """Replace the script by what the test says that the file holds (``session.scripts``)."""
+    session.check_thread("scriptOpen")
+    if path not in session.scripts:
+        raise RuntimeError(f"{path}: not a script")
+    for op in list(session.root.children):
+        op.delete()
+    session.root.knobs["name"]._value = path
+    session.scripts[path]()
+
+
+def scriptSaveAs(path: str, overwrite: int = -1) -> None:
+    """Without ``overwrite`` Nuke asks before it replaces a file (Foundry's reference, nuke.scriptSaveAs)."""
+    session.check_thread("scriptSaveAs")
+    if overwrite != 1 and not session.gui:
+        raise RuntimeError(f"{path}: may exist, and nobody is there to be asked")
+    session.saved_scripts.append(path)
+
+
 class Layer:
     """Makes a layer known by its name and its channels' full names (Foundry, nuke.Layer)."""
 

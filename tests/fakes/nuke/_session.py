@@ -45,6 +45,8 @@ class Session:
         self.raw_args = ["Nuke"]
         self.before_render: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], str]] = []
         self.before_frame_render: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], str]] = []
+        self.scripts: dict[str, Callable[[], object]] = {}
+        self.saved_scripts: list[str] = []
         self.command_line: list[str] = ["Nuke17.1"]
 
     def set_views(self, *views: str) -> None:
