@@ -142,4 +142,9 @@ def find_seams(jumps: Mapping[int, float], annotated: Collection[int]) -> tuple[
 
 def union(mattes: Floats) -> Floats:
     """Return what is seen of any object, as channel ``A`` of a matte file holds it; (K, H, W) to (H, W)."""
-    return np.asarray(1.0 - np.prod(1.0 - mattes, axis=0), dtype=np.float32) if len(mattes) > 1 else mattes[0]
+    if len(mattes) == 1:
+        return mattes[0]
+    uncovered = 1.0 - mattes[0]
+    for matte in mattes[1:]:
+        uncovered *= 1.0 - matte
+    return np.asarray(1.0 - uncovered, dtype=np.float32)
