@@ -165,7 +165,10 @@ def test_sequences_with_near_ties_match(network: Network, folder: Path, near_tie
     beyond = {frame: float(d.max()) for frame, d in enumerate(as_it_is) if d.max() > TOLERANCE}
     # Shown in pytest's summary, so that the frames are named on every run.
     warnings.warn(f"{name}: near ties on frames {proven}; beyond {TOLERANCE:.0e} unpatched: {beyond}", stacklevel=1)
-    assert set(beyond) <= set(proven), f"frames {sorted(beyond)} differ, near ties are on {proven} alone"
+    # A frame may also inherit a difference: after a tie went the other way, sensory and working memory differ. Its own
+    # arithmetic is right, for above it met the tolerance from the right memories without a swap.
+    unexplained = [frame for frame in beyond if frame not in proven and not any(tie < frame for tie in proven)]
+    assert not unexplained, f"frames {unexplained} differ, near ties are on {proven} alone"
     assert max(beyond.values(), default=0.0) <= NEAR_TIE_LIMIT
     assert torch.stack(as_it_is).mean() <= NEAR_TIE_MEAN
 

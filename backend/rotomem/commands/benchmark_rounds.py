@@ -70,7 +70,6 @@ class _Shot:
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Measure, print the table, and return the figures."""
-    from rotomem.commands.benchmark import machine
     from rotomem.commands.benchmark_cuda import measure_cuda
     from rotomem.commands.sizes import parse_size
     from rotomem.vos import NetworkConfig
@@ -79,25 +78,39 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     length = options.frames or (8 if options.quick else 20)
     candidates = options.candidates or (20 if options.quick else 100)
     network = random_network(NetworkConfig())
-    images, masks = moving_shot(max(length, candidates), width, height, options.objects)
+    report = measure(network, (width, height), length=length, candidates=candidates, objects=options.objects)
+    print(_format(report))
+    report["cuda"] = measure_cuda(network, options)
+    return report
+
+
+def measure(network: Network, size: tuple[int, int], *, length: int, candidates: int, objects: int) -> dict[str, Any]:
+    """Go both ways through two rounds and a suggestion; returns the figures.
+
+    Args:
+        size: (width, height), pixels.
+        length: frames of the shot.
+        candidates: frames to suggest from.
+    """
+    from rotomem.commands.benchmark import machine
+
+    width, height = size
+    images, masks = moving_shot(max(length, candidates), width, height, objects)
     shot = _Shot(images[:length], masks[:length])
     plain, ours = _run_plain(network, shot), _run_optimised(network, shot)
     _suggest(network, images[:candidates], masks[:candidates], plain, ours)
-    report: dict[str, Any] = {
+    return {
         "machine": machine("cpu"),
         "width": width,
         "height": height,
         "frames": length,
         "candidates": candidates,
-        "objects": options.objects,
+        "objects": objects,
         "rows": [_row(name, plain, ours) for name in GOALS],
         "first_matte_ms": {"plain": 1e3 * plain.first_matte_s, "optimised": 1e3 * ours.first_matte_s},
         "largest_difference": _largest_difference(_run_exact(network, shot), ours.results),
         "largest_difference_to_float32_similarity": _largest_difference(plain.results, ours.results),
     }
-    print(_format(report))
-    report["cuda"] = measure_cuda(network, options)
-    return report
 
 
 def _run_plain(network: Network, shot: _Shot) -> _Path:
@@ -262,6 +275,6 @@ def _format(report: dict[str, Any]) -> str:
         f"{table(rows)}\n"
         f"first new matte after an annotation: {first['optimised']:.0f} ms (plain: {first['plain']:.0f} ms)\n"
         f"largest difference of probabilities: {report['largest_difference']:.1e} (first pass); "
-        f"{report['largest_difference_to_float32_similarity']:.1e} (all passes) where the plain path rounds similarities "
-        f"to float32, as published, so that rounding decides near ties"
+        f"{report['largest_difference_to_float32_similarity']:.1e} (all passes) where the plain path rounds "
+        f"similarities to float32, as published, so that rounding decides near ties"
     )
