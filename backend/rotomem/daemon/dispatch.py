@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable
 from typing import Protocol
 
+from rotomem.daemon.job_ends import FinalEvent, final_event
 from rotomem.daemon.pruning import Pruner
 from rotomem.daemon.refusals import ReusedIdError, UnknownJobError
 from rotomem.daemon.rows import JobRow, MatteRow
@@ -18,12 +19,8 @@ from rotomem.daemon.shots import Shots, matte_ready
 from rotomem.daemon.store import Store, store_error
 from rotomem.daemon.transfers import PeerTransfers
 from rotomem.daemon.worker import (
-    JobBroke,
-    JobEnded,
     JobProgressed,
     JobStarted,
-    JobStopped,
-    JobSuggested,
     JobWrote,
     Task,
     WorkerEvent,
@@ -40,7 +37,6 @@ from rotomem_client.messages import (
     Credit,
     ErrorReply,
     FetchMatte,
-    FramesSuggested,
     Goodbye,
     Hello,
     Introduce,
@@ -48,7 +44,6 @@ from rotomem_client.messages import (
     JobCancelled,
     JobEvent,
     JobFailed,
-    JobFinished,
     JobResumed,
     MatteReady,
     Message,
@@ -57,7 +52,6 @@ from rotomem_client.messages import (
     Propagate,
     Reply,
     ResumeJob,
-    SuggestedFrame,
     SuggestFrames,
     sentence,
 )
@@ -66,9 +60,6 @@ log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 2
 """A job that was running when the daemon died is taken up by the next one, but not if that died of it as well."""
-MAX_WARNINGS = 16
-
-FinalEvent = JobFinished | FramesSuggested | JobFailed | JobCancelled
 
 Send = Callable[[bytes, Message, str], None]
 """Queues a message for a peer, with the id of the request that it answers."""
@@ -269,7 +260,8 @@ class Dispatcher:
         elif isinstance(event, JobWrote):
             self._keep_matte(job, event)
         else:
-            self._end_job(self._final_event(job, event))
+            spoiled = self._spoiled.pop(job.id, None)
+            self._end_job(final_event(job.id, event, self._warnings.get(job.id, ()), spoiled))
 
     def _accept(self, peer: bytes, request: Propagate | SuggestFrames) -> JobRow:
         session = self._store.session(request.session_id)
@@ -344,32 +336,6 @@ class Dispatcher:
             self._jobs.cancel(job.id)
             return
         self._tell(self._ready(matte))
-
-    def _final_event(self, job: JobRow, event: JobEnded | JobSuggested | JobStopped | JobBroke) -> FinalEvent:
-        spoiled = self._spoiled.pop(job.id, None)
-        if spoiled is not None:
-            return JobFailed(job.id, spoiled.code, sentence(str(spoiled)))
-        if isinstance(event, JobStopped):
-            return JobCancelled(job.id, event.done)
-        if isinstance(event, JobBroke):
-            return JobFailed(job.id, event.code, sentence(event.message))
-        if isinstance(event, JobSuggested):
-            found = [SuggestedFrame(each.frame, each.score, sentence(each.reason)) for each in event.suggestions]
-            return FramesSuggested(job.id, tuple(found))
-        summary = event.summary
-        warnings = [sentence(text) for text in (*self._warnings.get(job.id, ()), *summary.warnings)]
-        if len(warnings) > MAX_WARNINGS:
-            left = len(warnings) - MAX_WARNINGS + 1
-            warnings = [*warnings[: MAX_WARNINGS - 1], f"and {left} more warnings, which the daemon's log has"]
-            log.warning("job %s: %s", job.id, " | ".join(summary.warnings))
-        return JobFinished(
-            job_id=job.id,
-            frames=tuple(summary.frames),
-            engine=summary.engine,
-            weights_sha256=summary.weights_sha256,
-            seconds=summary.seconds,
-            warnings=tuple(warnings),
-        )
 
     def _end_job(self, final: FinalEvent) -> None:
         states = {JobFailed: "failed", JobCancelled: "cancelled"}

@@ -1,0 +1,60 @@
+"""From how a job ended in the worker to the event that tells it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from rotomem.daemon.worker import JobBroke, JobEnded, JobStopped, JobSuggested
+from rotomem.errors import RotomemError
+from rotomem_client.messages import (
+    FramesSuggested,
+    JobCancelled,
+    JobFailed,
+    JobFinished,
+    SuggestedFrame,
+    sentence,
+)
+
+log = logging.getLogger(__name__)
+
+MAX_WARNINGS = 16
+
+FinalEvent = JobFinished | FramesSuggested | JobFailed | JobCancelled
+
+
+def final_event(
+    job_id: str,
+    event: JobEnded | JobSuggested | JobStopped | JobBroke,
+    warnings: Sequence[str],
+    spoiled: RotomemError | None,
+) -> FinalEvent:
+    """Return the one event that ends a job.
+
+    Args:
+        warnings: of the daemon, told ahead of the worker's own.
+        spoiled: why the daemon could not keep what the worker made, if so.
+    """
+    if spoiled is not None:
+        return JobFailed(job_id, spoiled.code, sentence(str(spoiled)))
+    if isinstance(event, JobStopped):
+        return JobCancelled(job_id, event.done)
+    if isinstance(event, JobBroke):
+        return JobFailed(job_id, event.code, sentence(event.message))
+    if isinstance(event, JobSuggested):
+        found = (SuggestedFrame(each.frame, each.score, sentence(each.reason)) for each in event.suggestions)
+        return FramesSuggested(job_id, tuple(found))
+    summary = event.summary
+    told = [sentence(text) for text in (*warnings, *summary.warnings)]
+    if len(told) > MAX_WARNINGS:
+        left = len(told) - MAX_WARNINGS + 1
+        told = [*told[: MAX_WARNINGS - 1], f"and {left} more warnings, which the daemon's log has"]
+        log.warning("job %s: %s", job_id, " | ".join(summary.warnings))
+    return JobFinished(
+        job_id=job_id,
+        frames=tuple(summary.frames),
+        engine=summary.engine,
+        weights_sha256=summary.weights_sha256,
+        seconds=summary.seconds,
+        warnings=tuple(told),
+    )
