@@ -108,7 +108,7 @@ def test_a_daemon_that_is_away_is_an_exception(fake: Any, hero: Any, monkeypatch
     fake.reset(gui=False)
     fake.start(PLUGIN)
     node = hero()
-    with pytest.raises(ClientError, match="no daemon answers at tcp://127.0.0.1:1"):
+    with pytest.raises(ClientError, match=r"no daemon answers at tcp://127\.0\.0\.1:1"):
         rm.propagate(node)
     with pytest.raises(ClientError, match="no daemon answers"):
         rm.suggest(node)
