@@ -95,6 +95,7 @@ def rank_by_need(
     weighted = {name: getattr(weights, name) * term for name, term in terms.items() if getattr(weights, name)}
     need = np.asarray(sum(weighted.values())) if weighted else terms["distance"]
     whole = max(float(need.sum()), TINY)
+    ahead = weights.ahead and bool(weighted)  # in time alone, one by one is better
     chosen: list[RankedFrame] = []
     while len(chosen) < count and len(taken) < total:
         left = np.setdiff1d(np.arange(total), taken)
@@ -103,7 +104,7 @@ def rank_by_need(
             chosen.append(RankedFrame(int(left[0]), 0.0, Reason.NO_OBJECT))
         else:
             relief = _relief(candidates, taken, total)
-            best = _best_of_pairs(candidates, taken, need) if weights.ahead else _first_largest(relief @ need)
+            best = _best_of_pairs(candidates, taken, need) if ahead else _first_largest(relief @ need)
             reason = _reason({name: relief @ term for name, term in terms.items()}, best)
             score = float(relief[best] @ need) / whole
             chosen.append(RankedFrame(int(candidates[best]), score, reason if taken else Reason.NOTHING_DRAWN))
