@@ -22,6 +22,7 @@ from rotomem_client.client import Client
 from rotomem_client.codec import decode, encode
 from rotomem_client.errors import DaemonUnreachableError, JobFailedError, RefusedError, TransferError
 from rotomem_client.messages import (
+    PROTOCOL_MAX,
     AnnotationStored,
     Chunk,
     ErrorReply,
@@ -29,6 +30,7 @@ from rotomem_client.messages import (
     FrameOffer,
     FramesWanted,
     Hello,
+    JobAccepted,
     JobCancelled,
     JobFinished,
     MatteReady,
@@ -40,6 +42,7 @@ from rotomem_client.messages import (
     Pong,
     Propagate,
     PutAnnotation,
+    SessionState,
     Welcome,
 )
 from rotomem_client.shapes import ControlPoint, Shape
@@ -69,9 +72,10 @@ def draw(client: Client, plate: Plate, session: str = "sh010") -> None:
 
 
 class RawPeer:
-    """A DEALER without our client, to say what no client of ours would."""
+    """A DEALER without our client, to say what no client of ours would, in any protocol."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, protocol: int = PROTOCOL_MAX) -> None:
+        self._protocol = protocol
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.linger = 0
@@ -84,16 +88,16 @@ class RawPeer:
     def hear(self, kind: type[Message]) -> Message:
         """Wait for a message of this kind."""
         while True:
-            message = decode(self._socket.recv_multipart()).message
+            message = decode(self._socket.recv_multipart(), self._protocol).message
             if isinstance(message, kind):
                 return message
 
     def ask(self, request: Message, request_id: str, kind: type[Message]) -> Message:
-        self.say(encode(request, request_id))
+        self.say(encode(request, request_id, self._protocol))
         return self.hear(kind)
 
     def greet(self) -> None:
-        self.ask(Hello(2, 2, "raw", "0"), "f0", Welcome)
+        self.ask(Hello(self._protocol, self._protocol, "raw", "0"), "f0", Welcome)
 
     def close(self) -> None:
         self._socket.close()
@@ -372,6 +376,29 @@ def test_one_request_sent_twice_is_carried_out_once(raw: RawPeer, plate: Plate) 
 
 
 # --- somebody talks nonsense ------------------------------------------------------------------------------------------
+
+
+def test_a_plugin_of_the_protocol_before_works_on_and_counts_as_a_writer(daemon: DaemonProcess, plate: Plate) -> None:
+    old = RawPeer(daemon.endpoint, protocol=1)
+    try:
+        old.greet()
+        state = old.ask(OpenSession("sh010", plate, ("hero",)), "01", SessionState)
+        assert isinstance(state, SessionState)
+        assert state.objects == ("hero",)
+        old.ask(PutAnnotation("sh010", 3, "hero", absent=True), "02", AnnotationStored)
+        with (
+            Client(daemon.endpoint, timeout_s=WAIT_S) as newer,
+            pytest.raises(RefusedError, match="raw writes session"),
+        ):
+            newer.put_annotation("sh010", 4, "hero", absent=True)
+        job = old.ask(Propagate("sh010", plate.first, plate.last, engine="copy"), "03", JobAccepted)
+        ready = old.hear(MatteReady)
+        assert isinstance(job, JobAccepted)
+        assert isinstance(ready, MatteReady)
+        assert ready.job_id == job.job_id
+        assert isinstance(old.hear(JobFinished), JobFinished)
+    finally:
+        old.close()
 
 
 def test_malformed_messages_are_refused_and_the_daemon_lives(raw: RawPeer, client: Client) -> None:
