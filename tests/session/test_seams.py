@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from rotomem.errors import PlateUnreadableError
 from rotomem.plates import FramePattern
 from rotomem.propagation import WarpEngine
 from rotomem.session.seams import JumpMeter, SeamMeter, find_seams
@@ -64,6 +65,34 @@ def test_neighbouring_drawn_frames_have_no_seam_between_them() -> None:
     assert find_seams({1: 0.2}, [1, 2]) == ()
 
 
+def test_the_order_in_which_mattes_come_changes_nothing() -> None:
+    plate = Moving()
+    drawn = [3, 9]
+    figures = []
+    for order in (range(1, 12), reversed(range(1, 12)), [3, 9, 8, 7, 6, 5, 4, 2, 1, 11, 10]):
+        meter = SeamMeter(plate, drawn, range(1, 12))
+        for frame in order:
+            meter.add(frame, plate.matte(frame, grown_px=2 * (frame == 9))[None])
+        figures.append(meter.finish(FramePattern.parse("none.%04d.exr")))
+    assert figures[0] == figures[1] == figures[2]
+    assert [(seam.annotated, seam.neighbour) for seam in figures[0]] == [(3, 2), (3, 4), (9, 8), (9, 10)]
+    assert min(seam.excess for seam in figures[0] if seam.annotated == 9) > 0.08
+
+
+def test_a_plate_that_cannot_be_read_costs_the_figure_and_not_the_job() -> None:
+    class Broken(Moving):
+        def image(self, frame: int) -> np.ndarray:
+            if frame == 4:
+                raise PlateUnreadableError("frame 4 is damaged")
+            return super().image(frame)
+
+    plate = Broken()
+    meter = SeamMeter(plate, [3], range(1, 7))
+    for frame in (3, 4, 5, 2):
+        meter.add(frame, plate.matte(frame)[None])
+    assert [(seam.annotated, seam.neighbour) for seam in meter.finish(FramePattern.parse("none.%04d.exr"))] == [(3, 2)]
+
+
 def loose_seams() -> dict[tuple[int, int], Seam]:
     """Of a shot whose middle annotation is drawn 2 px too wide on all sides."""
     plate = Moving()
@@ -71,7 +100,7 @@ def loose_seams() -> dict[tuple[int, int], Seam]:
     meter = SeamMeter(plate, annotations, range(5, 16))
     for result in WarpEngine().propagate(plate, annotations, ["square"], range(5, 16), cancelled=lambda: False):
         meter.add(result.frame, result.mattes)
-    return {(seam.annotated, seam.neighbour): seam for seam in meter.measure(FramePattern.parse("none.%04d.exr"))}
+    return {(seam.annotated, seam.neighbour): seam for seam in meter.finish(FramePattern.parse("none.%04d.exr"))}
 
 
 def test_a_loosely_drawn_frame_does_not_pop_against_its_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:

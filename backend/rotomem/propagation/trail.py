@@ -100,7 +100,7 @@ class PackedBelief:
     _LEVELS_PER_OCTAVE = 12
     _LEAST_OCTAVE = -10  # 0.001 .. 2048 frames
 
-    def __init__(self, belief: Belief, spool: Spool) -> None:
+    def __init__(self, belief: Belief, spool: Spool | None = None) -> None:
         octaves = np.log2(belief.variance, dtype=np.float32) - np.float32(self._LEAST_OCTAVE)
         self._mattes = PackedShares(belief.mattes, spool)
         self._variance = PackedShares(octaves * np.float32(self._LEVELS_PER_OCTAVE / 255.0), spool)
@@ -127,9 +127,9 @@ class PackedShares:
 
 
 class PackedCounts:
-    """Colour votes in 16-bit floats, deflated."""
+    """Colour votes in 16-bit floats, deflated; in ``spool``, or in main memory without one."""
 
-    def __init__(self, counts: Floats, spool: Spool) -> None:
+    def __init__(self, counts: Floats, spool: Spool | None = None) -> None:
         self._deflated = _Deflated(counts.astype(np.float16), spool)
 
     def unpack(self) -> Floats:

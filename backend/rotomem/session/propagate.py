@@ -109,7 +109,7 @@ def _propagate(
         seconds=time.monotonic() - started,
         warnings=tuple(source.warnings),
         kept=tuple(kept),
-        seams=seams.measure(FramePattern.parse(task.output_pattern)),
+        seams=seams.finish(FramePattern.parse(task.output_pattern)),
     )
 
 

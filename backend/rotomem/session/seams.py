@@ -45,10 +45,6 @@ class JumpMeter:
     def __init__(self, source: FrameSource) -> None:
         self._flow = PlateFlow(source, cache_bytes=CACHE_BYTES, longer_side_px=LONGER_SIDE_PX)
 
-    def look_at(self, frame: int) -> None:
-        """Keep the plate's frame, while the source still has it at hand."""
-        self._flow.colours(frame)
-
     def shrink(self, union: Floats) -> Floats:
         """Bring a matte (H, W) to the size at which mattes are compared."""
         return resize_area(union, self._flow.size)
@@ -69,7 +65,7 @@ class JumpMeter:
 
 
 class SeamMeter:
-    """Collects the mattes near annotated frames while a job makes them, and measures the seams in the end.
+    """Measures the jumps near annotated frames while a job makes the mattes there.
 
     Args:
         annotated: frames on which an object is annotated.
@@ -79,41 +75,50 @@ class SeamMeter:
     def __init__(self, source: FrameSource, annotated: Collection[int], frames: range) -> None:
         self._meter = JumpMeter(source)
         self._annotated = frozenset(annotated)
-        self._frames = frames
         reach = range(-COMPARED_PAIRS - 1, COMPARED_PAIRS + 2)
         self._near = frozenset(frame + step for frame in annotated for step in reach).intersection(frames)
+        self._open = {
+            frame for frame in self._near if frame + 1 in self._near and not {frame, frame + 1} <= self._annotated
+        }
         self._mattes: dict[int, PackedShares] = {}
+        self._jumps: dict[int, float] = {}
 
     def add(self, frame: int, mattes: Floats) -> None:
-        """Take note of a frame's mattes (K, H, W)."""
+        """Take note of a frame's mattes (K, H, W), and measure what can be: now the plate's frames are at hand."""
         if frame not in self._near:
             return
         self._mattes[frame] = PackedShares(self._meter.shrink(union(mattes)))
-        try:
-            self._meter.look_at(frame)
-        except PlateError as error:  # of an engine that never reads the plate
-            log.warning("the seams beside frame %d are not measured: %s", frame, error)
+        for earlier in (frame - 1, frame):
+            if earlier in self._mattes and earlier + 1 in self._mattes:
+                self._measure(earlier)
 
-    def measure(self, files: FramePattern) -> tuple[Seam, ...]:
+    def finish(self, files: FramePattern) -> tuple[Seam, ...]:
         """Return the seam at each pair of an annotated and a propagated frame; see ``find_seams``.
 
         Args:
             files: of the mattes, for frames that this job did not make.
         """
-        jumps: dict[int, float] = {}
-        for frame in sorted(self._near):
-            if frame + 1 not in self._near or {frame, frame + 1} <= self._annotated:
-                continue
+        for earlier in sorted(self._open):
             try:
-                jumps[frame] = self._meter.jump(frame, self._matte(frame, files), self._matte(frame + 1, files))
+                for frame in (earlier, earlier + 1):
+                    if frame not in self._mattes:
+                        alpha = read_alpha(files.path(frame), frame)
+                        self._mattes[frame] = PackedShares(self._meter.shrink(alpha))
             except PlateError as error:
-                log.warning("the step from frame %d to %d is not measured: %s", frame, frame + 1, error)
-        return find_seams(jumps, self._annotated)
+                log.warning("the step from frame %d to %d is not measured: %s", earlier, earlier + 1, error)
+            else:
+                self._measure(earlier)
+        return find_seams(self._jumps, self._annotated)
 
-    def _matte(self, frame: int, files: FramePattern) -> Floats:
-        if frame not in self._mattes:
-            self._mattes[frame] = PackedShares(self._meter.shrink(read_alpha(files.path(frame), frame)))
-        return self._mattes[frame].unpack()
+    def _measure(self, earlier: int) -> None:
+        if earlier not in self._open:
+            return
+        self._open.discard(earlier)
+        pair = [self._mattes[frame].unpack() for frame in (earlier, earlier + 1)]
+        try:
+            self._jumps[earlier] = self._meter.jump(earlier, *pair)
+        except PlateError as error:  # of an engine that itself never reads the plate
+            log.warning("the step from frame %d to %d is not measured: %s", earlier, earlier + 1, error)
 
 
 def find_seams(jumps: Mapping[int, float], annotated: Collection[int]) -> tuple[Seam, ...]:
@@ -143,7 +148,7 @@ def find_seams(jumps: Mapping[int, float], annotated: Collection[int]) -> tuple[
 def union(mattes: Floats) -> Floats:
     """Return what is seen of any object, as channel ``A`` of a matte file holds it; (K, H, W) to (H, W)."""
     if len(mattes) == 1:
-        return mattes[0]
+        return np.asarray(mattes[0], dtype=np.float32)
     uncovered = 1.0 - mattes[0]
     for matte in mattes[1:]:
         uncovered *= 1.0 - matte
