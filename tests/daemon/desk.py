@@ -30,14 +30,25 @@ class Desk:
 
     def __init__(self, root: Path, *, now: float = 1000.0, keep_bytes: Optional[int] = None) -> None:
         self.now = now
-        self.store = Store(root)
+        self.root = root
+        self.keep_bytes = keep_bytes
+        self.start()
+
+    def start(self) -> None:
+        """Be a daemon that has just started on the store."""
+        self.store = Store(self.root)
+        self.pruner = Pruner(self.store, self.keep_bytes)
         self.jobs: dict[str, Task] = {}
         self.priorities: dict[str, int] = {}
         self.sent: dict[bytes, list[tuple[Message, str]]] = {}
-        shots = Shots(self.store)
         writers = Writers(self.store.index, clock=lambda: self.now)
-        self.dispatcher = Dispatcher(self.store, shots, writers, Pruner(self.store, keep_bytes), send=self._send)
+        self.dispatcher = Dispatcher(self.store, Shots(self.store), writers, self.pruner, send=self._send)
         self.dispatcher.start(self)
+
+    def restart(self) -> None:
+        """End this daemon, and be the next one on its store."""
+        self.close()
+        self.start()
 
     def close(self) -> None:
         self.dispatcher.stop()

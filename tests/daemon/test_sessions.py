@@ -132,12 +132,11 @@ def test_undo_goes_back_step_by_step_and_redo_forth_again(desk: Desk) -> None:
     assert drawn(desk, 5).shapes == triangle(0.5)
 
 
-def test_history_and_undo_survive_a_restart(desk: Desk, tmp_path: Path) -> None:
+def test_history_and_undo_survive_a_restart(desk: Desk) -> None:
     edits(desk, put(5, 0.5), put(5, 1.5))
     desk.ask(ANNA, UndoAnnotation("sh010"), AnnotationUndone)
     before = opened(desk)
-    desk.close()
-    desk.__init__(tmp_path / "store")  # type: ignore[misc]
+    desk.restart()
     desk.connect(ANNA, "c1", "anna on ws12")
     assert opened(desk) == before
     assert drawn(desk, 5).shapes == triangle(0.5)
@@ -267,14 +266,13 @@ def test_undoing_a_change_makes_mattes_right_again(desk: Desk) -> None:
     assert propagated(desk) == []
 
 
-def test_staleness_is_known_after_a_restart(desk: Desk, tmp_path: Path) -> None:
+def test_staleness_is_known_after_a_restart(desk: Desk) -> None:
     edits(desk, put(1), put(20), put(1, name="car"))
     propagated(desk)
     edits(desk, put(10))
     before = opened(desk)
     assert before.stale == (*range(2, 20),)
-    desk.close()
-    desk.__init__(tmp_path / "store")  # type: ignore[misc]
+    desk.restart()
     desk.connect(ANNA, "c1", "anna on ws12")
     assert opened(desk) == before
     assert propagated(desk) == list(range(2, 20))
@@ -329,12 +327,11 @@ def test_other_settings_make_everything_again(desk: Desk, settings: dict[str, ob
     assert propagated(desk, **settings) == list(range(1, LAST + 1))
 
 
-def test_a_job_that_was_interrupted_goes_on_where_it_was(desk: Desk, tmp_path: Path) -> None:
+def test_a_job_that_was_interrupted_goes_on_where_it_was(desk: Desk) -> None:
     edits(desk, put(1), put(20, name="car"))
     job = desk.ask(ANNA, Propagate("sh010", 1, LAST, engine="warp"), JobAccepted).job_id
     desk.run(job, until=12)
-    desk.close()
-    desk.__init__(tmp_path / "store")  # type: ignore[misc]
+    desk.restart()
     assert desk.run(job) == list(range(13, LAST + 1))
     assert len(desk.store.index.mattes_of_job(job)) == LAST
 
@@ -460,9 +457,9 @@ def test_the_same_client_on_a_new_connection_is_the_same_writer(two: Desk) -> No
     assert two.refusal(BEN, put(7))[0] == "CONFLICT", "the old connection's end is not hers"
 
 
-def test_a_restarted_daemon_remembers_the_writer_for_as_long_as_she_may_come_back(two: Desk, tmp_path: Path) -> None:
-    two.close()
-    two.__init__(tmp_path / "store", now=2.0 + two.now)  # type: ignore[misc]
+def test_a_restarted_daemon_remembers_the_writer_for_as_long_as_she_may_come_back(two: Desk) -> None:
+    two.now += 2
+    two.restart()
     two.connect(BEN, "c2", "ben on ws7")
     assert two.refusal(BEN, put(6))[0] == "CONFLICT"
     two.connect(ANNA, "c1", "anna on ws12")
@@ -528,13 +525,12 @@ def test_mattes_of_a_job_that_has_not_ended_are_not_pruned(desk: Desk) -> None:
     assert [row.frame for row in desk.store.index.mattes_of_job(job)] == [1, 2, 3]
 
 
-def test_files_of_a_run_that_the_next_daemon_took_over_are_pruned(desk: Desk, tmp_path: Path) -> None:
+def test_files_of_a_run_that_the_next_daemon_took_over_are_pruned(desk: Desk) -> None:
     edits(desk, put(1), put(20, name="car"))
     job = desk.ask(ANNA, Propagate("sh010", 1, LAST, engine="warp"), JobAccepted).job_id
     desk.run(job, until=12)
-    desk.close()
-    desk.__init__(tmp_path / "store")  # type: ignore[misc]
-    desk.dispatcher._pruner.prune(0)
+    desk.restart()
+    desk.pruner.prune(0)
     assert len(list((desk.store.root / "sessions").rglob("*.exr"))) == 2 * 12, "the job has not ended"
     desk.run(job)
     desk.ask(ANNA, PruneStore(0), StorePruned)
