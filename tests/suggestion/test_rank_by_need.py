@@ -16,9 +16,12 @@ GREEDY = NeedWeights(uncertainty=1)
 
 def make_signs(total: int, **figures: object) -> FrameSigns:
     unknown = np.full(total, np.nan)
-    given = {name: np.asarray(values, float) for name, values in figures.items() if name != "visible"}
+    given = {name: np.asarray(values, float) for name, values in figures.items() if name not in ("visible", "lost")}
     visible = np.asarray(figures.get("visible", np.ones(total)), bool)
-    return FrameSigns(visible, **{n: given.get(n, unknown) for n in ("uncertainty", "disagreement", "instability")})
+    lost = np.asarray(figures.get("lost", np.zeros(total)), bool)
+    return FrameSigns(
+        visible, lost, **{n: given.get(n, unknown) for n in ("uncertainty", "disagreement", "instability")}
+    )
 
 
 def test_travel_adds_up_as_variances_do() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rotomem.errors import PlateMissingError, PlateSizeError, PlateUnreadableError
 from rotomem.plates import FramePattern, read_alpha, read_matte_metadata
-from rotomem.suggestion import LEAST_AREA, FrameSigns, matte_entropy, temporal_instability
+from rotomem.suggestion import FrameSigns, frame_signs, matte_entropy, temporal_instability
 
 SIGN_SIDE_PX = 96
 """Longer side of the mattes that instability is measured on: a change of shape worth drawing shows at that size."""
@@ -48,8 +48,8 @@ class MatteSigns:
     def __init__(self, frames: range, signs: list[MatteSign | None]) -> None:
         self._frames, self._signs = frames, signs
 
-    def figures(self, first: int, last: int) -> FrameSigns:
-        """Return one figure per frame; a frame without a matte counts as visible, one outside first..last does not.
+    def figures(self, first: int, last: int, annotated: Sequence[int]) -> FrameSigns:
+        """Return one figure per frame; ``annotated`` are indices; frames outside first..last are not to be drawn.
 
         Uncertainty is 1 minus confidence, or the mattes' entropy where no matte tells a confidence.
         """
@@ -61,17 +61,14 @@ class MatteSigns:
             else (1.0 - sign.confidence if sign.confidence is not None else sign.entropy)
             for sign in self._signs
         ]
-        return FrameSigns(
-            visible=np.array(
-                [
-                    first <= frame <= last and (sign is None or sign.area >= LEAST_AREA)
-                    for frame, sign in zip(self._frames, self._signs, strict=True)
-                ]
-            ),
+        signs = frame_signs(
+            _figures([None if sign is None else sign.area for sign in self._signs]),
+            annotated,
             uncertainty=_figures(uncertainty),
             disagreement=_figures([None if sign is None else sign.disagreement for sign in self._signs]),
             instability=self._instability(),
         )
+        return replace(signs, visible=signs.visible & [first <= frame <= last for frame in self._frames])
 
     def masks(self, size: tuple[int, int]) -> torch.Tensor:
         """Return (T, H, W) in [0, 1] at ``size``; 1 everywhere on frames without a matte: the whole picture counts."""

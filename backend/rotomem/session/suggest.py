@@ -145,7 +145,7 @@ def _by_need(
 
     del steps
     weights = WEIGHTS["need" if task.scoring == AUTO else task.scoring]
-    return rank_by_need(signs.figures(task.first, task.last), annotated, task.count + outside, weights)
+    return rank_by_need(signs.figures(task.first, task.last, annotated), annotated, task.count + outside, weights)
 
 
 def _by_likeness(

@@ -6,7 +6,7 @@
 
 from rotomem.suggestion.need import DEFAULT_WEIGHTS, SCORINGS, NeedWeights, rank_by_need
 from rotomem.suggestion.selection import LEAST_AREA, RankedFrame, Reason, farthest_first, rank_frames, suggest_frames
-from rotomem.suggestion.signs import FrameSigns, matte_entropy, pass_disagreement, temporal_instability
+from rotomem.suggestion.signs import FrameSigns, frame_signs, matte_entropy, pass_disagreement, temporal_instability
 
 __all__ = [
     "DEFAULT_WEIGHTS",
@@ -17,6 +17,7 @@ __all__ = [
     "RankedFrame",
     "Reason",
     "farthest_first",
+    "frame_signs",
     "matte_entropy",
     "pass_disagreement",
     "rank_by_need",

@@ -106,6 +106,8 @@ def rank_by_need(
             relief = _relief(candidates, taken, total)
             best = _best_of_pairs(candidates, taken, need) if ahead else _first_largest(relief @ need)
             reason = _reason({name: relief @ term for name, term in terms.items()}, best)
+            if signs.lost[candidates[best]]:
+                reason = Reason.LOST
             score = float(relief[best] @ need) / whole
             chosen.append(RankedFrame(int(candidates[best]), score, reason if taken else Reason.NOTHING_DRAWN))
             need = need * (1.0 - relief[best])

@@ -29,6 +29,7 @@ class Reason(str, Enum):
     PASSES_DISAGREE = "forward and backward passes disagree"
     UNSURE = "the matte is least sure here"
     UNSTEADY = "the matte jumps here"
+    LOST = "the matte loses the object here"
     FAR = "far from the frames you have drawn"
 
 

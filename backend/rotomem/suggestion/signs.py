@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -21,16 +23,53 @@ class FrameSigns:
     """One figure per frame of T; NaN where it was not measured.
 
     Args:
-        visible: bool, whether the object can be seen.
+        visible: bool; False where the object is not in the picture, or the frame is not to be drawn.
+        lost: bool, where the mattes lost an object that should be there.
         uncertainty: in [0, 1], 1 minus confidence.
         disagreement: of forward and backward pass, in [0, 1]; see :func:`pass_disagreement`.
         instability: in [0, 1]; see :func:`temporal_instability`.
     """
 
     visible: NDArray[np.bool_]
+    lost: NDArray[np.bool_]
     uncertainty: Figures
     disagreement: Figures
     instability: Figures
+
+
+GONE = 0.1
+"""A matte with less than this share of the drawn mattes' median area shows the object no more."""
+
+
+def frame_signs(
+    area: Figures, annotated: Sequence[int], *, uncertainty: Figures, disagreement: Figures, instability: Figures
+) -> FrameSigns:
+    """Tell frames that lost their object from those that have none.
+
+    An almost empty matte next to a frame that the artist drew empty has no object. Any other one has lost it: nothing
+    is less sure than that, whatever confidence the engine has in an empty matte.
+
+    Args:
+        area: (T,), share of the picture above one half; NaN where there is no matte.
+        annotated: indices of the drawn frames.
+        uncertainty, disagreement, instability: (T,), see :class:`FrameSigns`.
+    """
+    drawn = sorted(annotated)
+    seen = [area[frame] for frame in drawn if area[frame] > 0]
+    gone = area < (GONE * float(np.median(seen)) if seen else 0.0)
+    gone[drawn] = False
+    absent = np.zeros(len(area), bool)
+    for before, after in pairwise([None, *drawn, None]):
+        if any(area[frame] == 0 for frame in (before, after) if frame is not None):
+            absent[slice(before, after)] = True
+    lost = gone & ~absent
+    return FrameSigns(
+        visible=~(gone & absent),
+        lost=lost,
+        uncertainty=np.where(lost, 1.0, uncertainty),
+        disagreement=disagreement,
+        instability=instability,
+    )
 
 
 def pass_disagreement(forward: Tensor, backward: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ import numpy as np
 
 from rotomem.errors import SettingError
 from rotomem.propagation.engine import Engine
-from rotomem.suggestion import LEAST_AREA, SCORINGS, FrameSigns, rank_by_need
+from rotomem.suggestion import SCORINGS, FrameSigns, frame_signs, rank_by_need
 from rotomem.training.evaluation import annotated_frames
 from rotomem.training.footage import ClipFolder
 from rotomem.training.suggestion_runs import ReducedFootage, StretchResult, StretchRuns
@@ -83,7 +83,7 @@ def measure_suggestions(
         footage = ReducedFootage(clip.open(), step=step, scale=scale)
         runs = StretchRuns(footage, engine, log_file, f"{clip.name} {clip.fingerprint} step {step} scale {scale}")
         for method in methods:
-            scores += _measure(clip.name, method, runs, len(footage), most_drawn)
+            scores += _measure(clip.name, method, runs, footage, most_drawn)
             done += 1
             on_progress(done, total)
     return scores
@@ -95,7 +95,10 @@ def development_clips(names: Sequence[str]) -> frozenset[str]:
     return frozenset(random.Random(DEVELOPMENT_SEED).sample(ordered, len(ordered) // DEVELOPMENT_SHARE))
 
 
-def _measure(clip: str, method: str, runs: StretchRuns, total: int, most_drawn: int) -> list[SuggestionScore]:
+def _measure(
+    clip: str, method: str, runs: StretchRuns, footage: ReducedFootage, most_drawn: int
+) -> list[SuggestionScore]:
+    total = len(footage)
     most = min(most_drawn, total - 1)
     if method == RANDOM:
         orders = [_random_order(f"{clip}{seed}", total) for seed in RANDOM_SEEDS]
@@ -110,14 +113,16 @@ def _measure(clip: str, method: str, runs: StretchRuns, total: int, most_drawn: 
         stretches = runs.stretches(drawn)
         scores.append(SuggestionScore(clip, method, k, *_mean_scores(stretches), tuple(drawn)))
         if method != UNIFORM and k < most:
-            drawn = sorted([*drawn, _next_frame(method, stretches, drawn, total)])
+            drawn = sorted(
+                [*drawn, _next_frame(method, stretches, {frame: footage.area(frame) for frame in drawn}, total)]
+            )
     return scores
 
 
-def _next_frame(method: str, stretches: Sequence[StretchResult], drawn: Sequence[int], total: int) -> int:
+def _next_frame(method: str, stretches: Sequence[StretchResult], drawn: dict[int, float], total: int) -> int:
     if method == BISECTION:
-        return halve_largest_gap(drawn, total)
-    return rank_by_need(signs_of(stretches, drawn, total), drawn, 1, SCORINGS[method])[0].index
+        return halve_largest_gap(list(drawn), total)
+    return rank_by_need(signs_of(stretches, drawn, total), list(drawn), 1, SCORINGS[method])[0].index
 
 
 def halve_largest_gap(drawn: Sequence[int], total: int) -> int:
@@ -129,19 +134,24 @@ def halve_largest_gap(drawn: Sequence[int], total: int) -> int:
     return -negative + length // 2
 
 
-def signs_of(stretches: Sequence[StretchResult], drawn: Sequence[int], total: int) -> FrameSigns:
-    """Return what an artist's session would know after that propagation."""
-    visible = np.ones(total, bool)
+def signs_of(stretches: Sequence[StretchResult], drawn: dict[int, float], total: int) -> FrameSigns:
+    """Return what an artist's session would know after that propagation.
+
+    Args:
+        drawn: frame to the area of its drawn matte.
+    """
+    area = np.full(total, np.nan)
+    area[list(drawn)] = list(drawn.values())
     uncertainty, instability, disagreement = np.zeros(total), np.zeros(total), np.full(total, np.nan)
     disagreement[list(drawn)] = 0
     for stretch in stretches:
         first = 0 if stretch.left is None else stretch.left + 1
         where = slice(first, first + len(stretch.j))
-        visible[where] = np.array(stretch.area) >= LEAST_AREA
+        area[where] = stretch.area
         uncertainty[where] = 1 - np.array(stretch.confidence)
         instability[where] = stretch.instability
         disagreement[where] = [np.nan if value is None else value for value in stretch.disagreement]
-    return FrameSigns(visible, uncertainty, disagreement, instability)
+    return frame_signs(area, list(drawn), uncertainty=uncertainty, disagreement=disagreement, instability=instability)
 
 
 def _random_order(seed: str, total: int) -> list[int]:

@@ -45,6 +45,10 @@ class ReducedFootage:
         """Return (H, W, 3) RGB in [0, 1]."""
         return self._resized(self._footage.image(self._frames[frame]))
 
+    def area(self, frame: int) -> float:
+        """Return the share of the picture that the true matte covers."""
+        return float((self.mattes[frame] > 0.5).mean())
+
     def _resized(self, values: NDArray[np.float32]) -> Image:
         height, width = self.size
         if values.shape[:2] == self.size:
