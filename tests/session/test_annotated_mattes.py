@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -27,3 +29,17 @@ def test_mattes_beyond_the_bound_come_back_bit_for_bit() -> None:
     assert "car" not in mattes[9]
     with pytest.raises(KeyError):
         mattes[9]["car"]
+
+
+def test_many_large_annotations_take_little_memory() -> None:
+    size = (1080, 1920)
+    mattes = AnnotatedMattes(size, open_bytes=1 << 25)  # four of them
+    tracemalloc.start()
+    for frame in range(40):  # 332 MB in all
+        matte = np.zeros(size, np.float32)
+        matte[300:600, 10 * frame : 10 * frame + 300] = 1.0
+        mattes.put(frame, "hero", matte)
+    assert all(mattes[frame]["hero"][400, 10 * frame + 5] == 1 for frame in range(40))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 80e6

@@ -87,10 +87,7 @@ def _propagate(
     writer = MatteWriter(task, source, engine)
     seams = SeamMeter(source, annotated, frames)
     for run in _runs(frames, kept, task.focus):
-        results = engine.propagate(
-            source, annotations, task.objects, run, cancelled=cancelled, **_order(engine, task.focus)
-        )
-        for result in results:
+        for result in engine.propagate(source, annotations, task.objects, run, cancelled=cancelled, focus=task.focus):
             on_matte(writer.write(result))
             seams.add(result.frame, result.mattes)
             done.append(result.frame)
@@ -125,11 +122,6 @@ def _runs(frames: range, kept: Sequence[int], focus: int | None) -> list[range]:
         if first < end:
             runs.append(range(first, end))
     return runs if focus is None else sorted(runs, key=lambda run: distance_from(run, focus))
-
-
-def _order(engine: Engine, focus: int | None) -> dict[str, Any]:
-    """Return the focus as an argument of ``propagate``, for engines that have an order to choose."""
-    return {"focus": focus} if "focus" in inspect.signature(engine.propagate).parameters else {}
 
 
 def engine_of(task: PropagationTask) -> Engine:

@@ -1,0 +1,47 @@
+"""What the flags of ``rotomem propagate`` ask for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rotomem.cli import build_parser
+from rotomem.commands.propagate import build_task
+from rotomem.config import Settings
+from rotomem.errors import SettingError
+from rotomem.session import PropagationTask
+from rotomem.session import propagate as session_propagate
+from rotomem.session.task_checks import check_task
+
+
+def task_of(tmp_path: Path, *flags: str) -> PropagationTask:
+    (tmp_path / "p.0001.png").touch()
+    arguments = ["propagate", "--plate", str(tmp_path / "p.%04d.png"), "--output", str(tmp_path / "m.%04d.exr")]
+    options = build_parser().parse_args([*arguments, "--alpha", "1=a.png", *flags])
+    options.settings = Settings.load()
+    return build_task(options)
+
+
+def test_focus_confidence_size_and_tuning_are_handed_on(tmp_path: Path) -> None:
+    plain = task_of(tmp_path)
+    assert (plain.focus, plain.confidence, plain.processing_size, plain.tune) == (None, False, 0, True)
+    asked = task_of(tmp_path, "--focus", "7", "--confidence", "--size", "720", "--no-tune")
+    assert (asked.focus, asked.confidence, asked.processing_size, asked.tune) == (7, True, 720, False)
+
+
+def test_a_negative_size_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="the processing size is -1"):
+        check_task(task_of(tmp_path, "--size=-1"))
+
+
+def test_the_engines_maker_is_told_what_it_can_be_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, object] = {}
+
+    def make(name: str, *, weights_dir: Path, device: str, weights: str, refine_edges: bool, tune: bool) -> str:
+        asked.update(name=name, tune=tune)
+        return "engine"
+
+    monkeypatch.setattr(session_propagate, "make_engine", make)
+    session_propagate.engine_of(task_of(tmp_path, "--engine", "xmem", "--no-tune", "--weights-dir", str(tmp_path)))
+    assert asked == {"name": "xmem", "tune": False}
