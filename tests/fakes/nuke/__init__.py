@@ -49,10 +49,14 @@ class _Environment(dict):  # type: ignore[type-arg]
 def __getattr__(name: str) -> Any:
     if name == "GUI":
         return session.gui
+    if name == "NUKE_VERSION_STRING":
+        return "fake"
     if name == "rawArgs":  # the words of the command line (Foundry's reference, nuke.rawArgs)
         return list(session.command_line)
     if name == "env":
         return _Environment(nc=session.nc, indie=False, gui=session.gui)
+    if name == "NUKE_VERSION_STRING":
+        return "fake"
     if name == "rawArgs":
         return list(session.raw_args)
     raise AttributeError(f"module 'nuke' has no attribute {name!r} (or the fake does not know it)")
