@@ -306,13 +306,18 @@ class Index:
         row = self._db.execute("SELECT coalesce(sum(size), 0) FROM mattes").fetchone()
         return int(row[0])
 
-    def shown_mattes(self, session_id: str, revision: int = _NEWEST) -> list[MatteRow]:
-        """Return each frame's newest matte of whatever revision up to ``revision``, ascending by frame."""
+    def shown_mattes(
+        self, session_id: str, revision: int = _NEWEST, *, after: int = -_NEWEST, limit: int = -1
+    ) -> list[MatteRow]:
+        """Return each frame's newest matte of whatever revision up to ``revision``; otherwise as ``mattes``."""
+        frames = "SELECT DISTINCT frame FROM mattes WHERE session = ?1 AND frame > ?3 AND revision <= ?2"
+        newest = (
+            "SELECT rowid FROM mattes AS other WHERE other.session = ?1 AND other.frame = shown.frame AND "
+            "other.revision <= ?2 ORDER BY revision DESC, rowid DESC LIMIT 1"
+        )
         return self._mattes(
-            "session = ?1 AND revision <= ?2 AND rowid = (SELECT rowid FROM mattes AS other WHERE other.session = ?1 "
-            "AND other.frame = mattes.frame AND other.revision <= ?2 ORDER BY revision DESC, rowid DESC LIMIT 1) "
-            "ORDER BY frame",
-            (session_id, revision),
+            f"rowid IN (SELECT ({newest}) FROM ({frames} ORDER BY frame LIMIT ?4) AS shown) ORDER BY frame",
+            (session_id, revision, after, limit),
         )
 
     def _mattes(self, condition: str, values: Sequence[Any]) -> list[MatteRow]:

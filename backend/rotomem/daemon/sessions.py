@@ -140,11 +140,11 @@ class SessionRequests:
 
     def _list_mattes(self, message: ListMattes) -> MatteList:
         session = self._store.session(message.session_id)
+        limit = MAX_LISTED_MATTES + 1
         if message.older:
-            rows = self._store.index.shown_mattes(session.id, message.revision)
-            rows = [row for row in rows if row.frame > message.after][: MAX_LISTED_MATTES + 1]
+            rows = self._store.index.shown_mattes(session.id, message.revision, after=message.after, limit=limit)
         else:
-            rows = self._store.index.mattes(session.id, message.revision, message.after, MAX_LISTED_MATTES + 1)
+            rows = self._store.index.mattes(session.id, message.revision, message.after, limit)
         page = rows[:MAX_LISTED_MATTES]
         fresh = self._shots.staleness.fresh(session, page)
         listed = tuple(matte_ready(row, stale=row.frame not in fresh) for row in page)
