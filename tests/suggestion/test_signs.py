@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from rotomem.suggestion import matte_entropy, pass_disagreement, temporal_instability
+from rotomem.suggestion import FrameSigns, frame_signs, matte_entropy, pass_disagreement, temporal_instability
 
 
 def square(side: int, *, at: tuple[int, int] = (4, 4)) -> Tensor:
@@ -45,3 +46,27 @@ def test_an_object_that_leaves_is_unstable_where_it_leaves() -> None:
 
 def test_one_frame_has_no_neighbour_to_differ_from() -> None:
     assert temporal_instability(square(4)[None]).tolist() == [0]
+
+
+def make_frame_signs(area: list[float], annotated: list[int]) -> FrameSigns:
+    figures = np.full(len(area), 0.2)
+    return frame_signs(np.array(area), annotated, uncertainty=figures, disagreement=figures, instability=figures)
+
+
+def test_an_empty_matte_between_drawn_ones_has_lost_its_object() -> None:
+    signs = make_frame_signs([0.1, 0.1, 0.001, 0.0, 0.1], [0, 4])
+    assert signs.lost.tolist() == [False, False, True, True, False]
+    assert signs.visible.all()
+    assert signs.uncertainty.tolist() == [0.2, 0.2, 1, 1, 0.2]
+
+
+def test_an_empty_matte_next_to_one_drawn_empty_has_no_object() -> None:
+    signs = make_frame_signs([0.1, 0.1, 0.0, 0.0, 0.0, 0.0, 0.1], [0, 3, 6])
+    assert not signs.lost.any()
+    assert signs.visible.tolist() == [True, True, False, True, False, False, True]
+
+
+def test_a_small_object_is_not_lost_for_being_small_nor_without_a_matte() -> None:
+    signs = make_frame_signs([0.001, 0.0009, np.nan, 0.0008], [0])
+    assert not signs.lost.any()
+    assert signs.visible.all()
