@@ -14,7 +14,7 @@ from rotomem_nuke import host, staleness
 from rotomem_nuke.cache import frames_on_disk
 from rotomem_nuke.collection import views_of
 from rotomem_nuke.errors import IncompleteError, PluginError
-from rotomem_nuke.node import PLATE_INPUT, RotomemNode, is_rotomem
+from rotomem_nuke.node import INTERNAL_READ, PLATE_INPUT, RotomemNode, is_rotomem
 
 MAX_NODES = 2000
 Range = tuple[int, int]
@@ -143,6 +143,10 @@ def expected_range(rotomem: RotomemNode) -> Range:
     settings = rotomem.settings()
     if settings.frame_range == "custom":
         return settings.first, settings.last
+    if host.limits_handles() and rotomem.has_mattes:
+        # By name it costs none of the ten handles; the internal Read covers the whole plate.
+        read = f"{rotomem.name}.{INTERNAL_READ}"
+        return int(float(host.value(f"{read}.first"))), int(float(host.value(f"{read}.last")))
     wired = rotomem.input(PLATE_INPUT)
     if wired is None:
         raise PluginError(f"{rotomem.name}: the plate input is not connected; wire the plate into 'img'")

@@ -80,10 +80,8 @@ class Kit:
         import rotomem_nuke.api as rm
 
         plate = nuke.nodes.Read(file=(HERE / "plate" / "pond.%04d.jpg").as_posix(), first=FIRST, last=LAST)
-        knobs: dict[str, Any] = {"engine": "warp", "cache_dir": (self.out / "cache").as_posix()}
-        # A range of its own: asking the plate for it would cost one of the ten handles.
-        knobs.update(range="custom", first=FIRST, last=LAST)
-        self.node = rm.create(plate, self.roto, name="acceptance", **knobs)
+        cache = (self.out / "cache").as_posix()
+        self.node = rm.create(plate, self.roto, name="acceptance", engine="warp", cache_dir=cache)
         return sorted(self.node.knobs())
 
     def the_daemon_makes_the_mattes(self) -> Any:
