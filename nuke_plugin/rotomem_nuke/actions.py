@@ -13,8 +13,16 @@ from typing import Callable
 from rotomem_nuke import host, roto, runs, staleness
 from rotomem_nuke.background import work_then
 from rotomem_nuke.cache import clear_mattes, next_version
-from rotomem_nuke.collection import annotated_frames, collect, drawing_node, read_graph, show_drawing, views_of
-from rotomem_nuke.errors import GraphError, PluginError
+from rotomem_nuke.collection import (
+    annotated_frames,
+    collect,
+    collect_for_suggestion,
+    drawing_node,
+    read_graph,
+    show_drawing,
+    views_of,
+)
+from rotomem_nuke.errors import GraphError, PluginError, RenderCancelled
 from rotomem_nuke.following import Report
 from rotomem_nuke.node import RotomemNode
 from rotomem_nuke.propagation import Propagation, explain
@@ -88,7 +96,7 @@ def suggest(node: host.Node) -> None:
         return
     try:
         _require_idle(rotomem)
-        request = collect(rotomem)[0]
+        request = collect_for_suggestion(rotomem)
     except PluginError as error:
         _refuse(node, error)
         return
@@ -110,7 +118,8 @@ def suggest(node: host.Node) -> None:
 
     def failed(error: Exception) -> None:
         _asking.pop(identifier, None)
-        _show_status(rotomem, f"failed: {explain(error)}")
+        cancelled = isinstance(error, RenderCancelled)
+        _show_status(rotomem, str(error) if cancelled else f"failed: {explain(error)}")
 
     work_then(lambda: ask_for_suggestions(request, say=say, stopped=stopped.is_set), shown, failed)
 

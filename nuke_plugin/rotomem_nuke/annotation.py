@@ -10,7 +10,7 @@ from typing import Callable, Optional
 
 from rotomem_client.shapes import Shape
 from rotomem_nuke import host, roto
-from rotomem_nuke.errors import GraphError
+from rotomem_nuke.errors import GraphError, NothingDrawnError
 from rotomem_nuke.plate import PlateSource, upstream_of
 from rotomem_nuke.temporary import render_node
 
@@ -44,13 +44,17 @@ class Drawing:
         objects: names in output order.
         annotations: ascending by frame.
         remarks: sentences for the artist: what was left out or rendered.
-        source: the node that draws, for ``alpha_renderer``.
+        source: the node that draws, for ``alpha_renderer``; None where nothing is drawn yet.
     """
 
     objects: tuple[str, ...]
     annotations: tuple[Annotation, ...]
     remarks: tuple[str, ...]
-    source: host.Node
+    source: Optional[host.Node]
+
+
+NO_DRAWING = Drawing(("matte",), (), (), None)
+"""Before the first annotation: a session needs an object, whatever its name."""
 
 
 def drawn_by(node: Optional[host.Node], annotated: str) -> list[int]:
@@ -71,7 +75,8 @@ def read_drawing(node: Optional[host.Node], annotated: str, plate: PlateSource) 
         plate: whose frames and size count.
 
     Raises:
-        GraphError: nothing wired, nothing drawn, no annotated frame, or one outside of the plate.
+        NothingDrawnError: nothing wired, nothing drawn, or no annotated frame.
+        GraphError: an annotated frame outside of the plate, or the node that draws is disabled.
     """
     source = _source(node)
     listed = parse_frames(annotated)
@@ -84,7 +89,7 @@ def read_drawing(node: Optional[host.Node], annotated: str, plate: PlateSource) 
     if roto.is_roto(source):
         return _read_roto(source, listed, plate)
     if not listed:
-        raise GraphError(
+        raise NothingDrawnError(
             f"{source.fullName()} is no Roto, so its annotated frames are unknown; write them into 'annotated frames'"
         )
     name = roto.layer_name(source.name())
@@ -95,7 +100,7 @@ def read_drawing(node: Optional[host.Node], annotated: str, plate: PlateSource) 
 
 def _source(node: Optional[host.Node]) -> host.Node:
     if node is None:
-        raise GraphError("the roto input is not connected; wire a Roto into 'roto'")
+        raise NothingDrawnError("the roto input is not connected; wire a Roto into 'roto'")
     source = upstream_of(node)
     if source["disable"].value():
         raise GraphError(f"{source.fullName()} is disabled; enable it or wire another node into 'roto'")
@@ -127,6 +132,7 @@ def alpha_renderer(drawing: Drawing, plate: PlateSource) -> RenderAlpha:
     """Return a function (folder, annotation) -> file that renders its alpha; it must be called on the main thread."""
 
     def render(folder: Path, annotation: Annotation) -> Path:
+        assert drawing.source is not None  # where there are annotations, something draws them
         pattern = folder / f"{annotation.object_name}.%04d.exr"
         if annotation.members:
             _render_alone(drawing.source, annotation, pattern, plate)
@@ -161,7 +167,7 @@ def _read_roto(source: host.Node, listed: Sequence[int], plate: PlateSource) -> 
                 if a.rendered_because
             )
     if not annotations:
-        raise GraphError(
+        raise NothingDrawnError(
             f"{source.fullName()} has no visible shape with a key between frame {plate.first} and {plate.last}; "
             "draw one on a frame of the plate"
         )

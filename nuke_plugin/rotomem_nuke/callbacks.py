@@ -55,12 +55,20 @@ def knob_changed() -> None:
             rotomem.fill_range()
     if name in ("object", "output"):
         RotomemNode.of(host.this_node()).show_chosen_object()
-    elif name == "version" and host.gui():
+    elif name in ("version", "cache_dir") and host.gui():
         staleness.show_version(RotomemNode.of(host.this_node()))
     elif name == "freeze" and host.gui():
-        staleness.write_freeze(RotomemNode.of(host.this_node()))
+        _freeze(RotomemNode.of(host.this_node()))
     if name in COMPARED and host.gui():
         staleness.check(RotomemNode.of(host.this_node()), now=True)
+
+
+def _freeze(rotomem: RotomemNode) -> None:
+    """Lock the version, also against work under way: what it has made is kept."""
+    run = runs.running(rotomem.identifier)
+    if run is not None and rotomem.settings().frozen:
+        run.stop()
+    staleness.write_freeze(rotomem)
 
 
 def update_ui() -> None:

@@ -8,8 +8,16 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 from rotomem_nuke import host, roto
-from rotomem_nuke.annotation import Annotation, Drawing, RenderAlpha, alpha_renderer, drawn_by, read_drawing
-from rotomem_nuke.errors import GraphError
+from rotomem_nuke.annotation import (
+    NO_DRAWING,
+    Annotation,
+    Drawing,
+    RenderAlpha,
+    alpha_renderer,
+    drawn_by,
+    read_drawing,
+)
+from rotomem_nuke.errors import GraphError, NothingDrawnError
 from rotomem_nuke.node import PLATE_INPUT, ROTO_INPUT, RotomemNode
 from rotomem_nuke.plate import Extract, PlateSource, extractor, find_plate, upstream_of
 from rotomem_nuke.settings import Settings
@@ -70,6 +78,19 @@ def collect(rotomem: RotomemNode) -> tuple[PropagationRequest, ...]:
     return requests
 
 
+def collect_for_suggestion(rotomem: RotomemNode) -> PropagationRequest:
+    """Read the graph of the first view; a node without any drawing may ask too where to begin.
+
+    Raises:
+        GraphError: with the input, knob or frame that is wrong.
+    """
+    view = views_of(rotomem.settings())[0]
+    try:
+        return _read_view(rotomem, view)
+    except NothingDrawnError:
+        return _read_view(rotomem, view, drawn=False)
+
+
 def read_graph(rotomem: RotomemNode) -> tuple[PropagationRequest, ...]:
     """Read the graph and change nothing, one request a view; raises like ``collect``."""
     return tuple(_read_view(rotomem, view) for view in views_of(rotomem.settings()))
@@ -116,7 +137,7 @@ def drawing_node(rotomem: RotomemNode) -> host.Node | None:
     return source if source is not None and roto.is_roto(source) else None
 
 
-def _read_view(rotomem: RotomemNode, view: str) -> PropagationRequest:
+def _read_view(rotomem: RotomemNode, view: str, *, drawn: bool = True) -> PropagationRequest:
     settings = rotomem.settings(view)
     wired = rotomem.input(PLATE_INPUT)
     if wired is None:
@@ -125,7 +146,7 @@ def _read_view(rotomem: RotomemNode, view: str) -> PropagationRequest:
         raise GraphError("'input colour' is 'named', but 'colourspace' is empty; write a name such as ACEScg")
     whole = find_plate(wired, settings.input_colour, view)
     first, last = _frame_range(settings, whole)
-    drawing = read_drawing(rotomem.input(ROTO_INPUT), settings.annotated, whole)
+    drawing = NO_DRAWING if not drawn else read_drawing(rotomem.input(ROTO_INPUT), settings.annotated, whole)
     plate = _needed_part(whole, settings, drawing, first, last)
     return PropagationRequest(
         settings=settings,
@@ -148,7 +169,7 @@ def _rendered_sources(wired: host.Node, plate: PlateSource, drawing: Drawing) ->
     texts = []
     if plate.extracted_because:
         texts.append(upstream_text(wired))
-    if any(annotation.rendered_because for annotation in drawing.annotations):
+    if drawing.source is not None and any(annotation.rendered_because for annotation in drawing.annotations):
         if roto.is_roto(drawing.source):
             texts.append(str(drawing.source["curves"].toScript()))
         else:

@@ -5,6 +5,7 @@
     PluginError
     ├── CacheError         the cache folder cannot be read or written
     ├── GraphError         a node, wire or knob is not what the button needs
+    │   └── NothingDrawnError   no object is annotated yet
     ├── IncompleteError    a render needs mattes that are not in the cache folder
     ├── HandleLimitError   Nuke's non-commercial edition lets Python touch no further node
     └── RenderCancelled    the artist cancelled a render that we asked for
@@ -22,6 +23,10 @@ class CacheError(PluginError):
 
 
 class GraphError(PluginError):
+    pass
+
+
+class NothingDrawnError(GraphError):
     pass
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Callable, Optional
 
 from rotomem_client.errors import ClientError, DaemonUnreachableError, JobFailedError
 from rotomem_nuke import host
@@ -18,7 +18,7 @@ from rotomem_nuke.settings import Settings
 if TYPE_CHECKING:
     from rotomem_client.client import Client
     from rotomem_client.jobs import Job
-    from rotomem_client.messages import JobFinished, MatteReady
+    from rotomem_client.messages import JobEvent, JobFinished, MatteReady
 
 log = logging.getLogger(__name__)
 
@@ -135,6 +135,8 @@ class Following:
         self._weights_sha256 = ""
         self._revision = 0
         self._shown_at = 0.0
+        self._phase = "propagating"
+        self._to_fetch: list[MatteReady] = []
 
     def say(self, sentence: str) -> None:
         self._show(self._report(sentence, reload=False))
@@ -161,49 +163,66 @@ class Following:
         return report
 
     def _until_end(self, client: Client, job: Job) -> Report:
-        from rotomem_client.messages import JobCancelled, JobFailed, JobFinished, MatteReady, Progress
-
         asked_to_stop = False
-        phase = "propagating"
+        heard = time.monotonic()
         while True:
-            if self._stopped() and not asked_to_stop:
-                asked_to_stop = True
-                job.cancel()
             try:
+                if self._stopped() and not asked_to_stop:
+                    asked_to_stop = True
+                    job.cancel()
+                self._fetch(client)
                 for event in job.events(timeout_s=EVENT_WAIT_S):
-                    if isinstance(event, MatteReady):
-                        self._fetch(client, event)
-                    elif isinstance(event, Progress):
-                        phase = event.phase
-                    elif isinstance(event, JobFinished):
-                        return self._finished_report(event, self._older_mattes(client, event.engine))
-                    elif isinstance(event, JobCancelled):
-                        return self.stopped_report()
-                    elif isinstance(event, JobFailed):
-                        raise JobFailedError(event.code, event.message)
-                    self._say_progress(phase)
+                    heard = time.monotonic()
+                    report = self._take(client, event)
+                    if report is not None:
+                        return report
+                    self._say_progress()
                     if self._stopped() and not asked_to_stop:
                         break
+                if time.monotonic() - heard > self._goal.settings.timeout_s:
+                    client.ping()
+                    heard = time.monotonic()
             except DaemonUnreachableError:
                 if self._stopped() or not host.gui():
                     raise
                 self.say(f"waiting for the daemon at {client.endpoint}; Stop ends the wait and the job goes on there")
 
-    def _fetch(self, client: Client, ready: MatteReady) -> None:
-        # After a reconnect and for frames that were right already, the very file may be here.
-        if not self._is_on_disk(ready.frame, ready.sha256):
-            client.fetch_matte(ready, matte_file(self._pattern, ready.frame))
-        self._made[ready.frame] = ready.confidence
-        self._on_disk.add(ready.frame)
-        self._engine = ready.engine
-        self._revision = ready.revision
+    def _take(self, client: Client, event: JobEvent) -> Optional[Report]:
+        """Return the final report if ``event`` ends the job."""
+        from rotomem_client.messages import JobCancelled, JobFailed, JobFinished, MatteReady, Progress
 
-    def _say_progress(self, phase: str) -> None:
+        if isinstance(event, MatteReady):
+            self._to_fetch.append(event)
+            self._fetch(client)
+        elif isinstance(event, Progress):
+            self._phase = event.phase
+        elif isinstance(event, JobFinished):
+            return self._finished_report(event, self._older_mattes(client, event.engine))
+        elif isinstance(event, JobCancelled):
+            return self.stopped_report()
+        elif isinstance(event, JobFailed):
+            raise JobFailedError(event.code, event.message)
+        return None
+
+    def _fetch(self, client: Client) -> None:
+        """Bring the mattes that were announced; one that a broken connection kept back is tried again."""
+        while self._to_fetch:
+            ready = self._to_fetch[0]
+            # After a reconnect and for frames that were right already, the very file may be here.
+            if not self._is_on_disk(ready.frame, ready.sha256):
+                client.fetch_matte(ready, matte_file(self._pattern, ready.frame))
+            self._to_fetch.pop(0)
+            self._made[ready.frame] = ready.confidence
+            self._on_disk.add(ready.frame)
+            self._engine = ready.engine
+            self._revision = ready.revision
+
+    def _say_progress(self) -> None:
         # The internal Read reloads with each report, and a reload clears the Viewer's picture: once a second is enough.
         now = time.monotonic()
         if now - self._shown_at >= RELOAD_INTERVAL_S:
             self._shown_at = now
-            sentence = f"{phase} {len(self._made)}/{self._goal.total}"
+            sentence = f"{self._phase} {len(self._made)}/{self._goal.total}"
             self._show(self._report(sentence, reload=self._goal.settings.live))
 
     def _report(self, sentence: str, *, reload: bool = True, complete: bool = False, older: int = 0) -> Report:

@@ -96,6 +96,11 @@ class RotomemNode:
             if owner is self or owner.is_on(self._node):
                 del _by_uuid[identifier]
 
+    def mattes(self, view: str = "") -> str:
+        """Return where the mattes of the knobs' version lie, as ``Settings.mattes``."""
+        cache_dir = str(self._node["cache_dir"].evaluate() or "")
+        return mattes_pattern(cache_dir, self.identifier, int(self._node["version"].value()), view)
+
     def settings(self, view: str = "") -> Settings:
         """Return the knobs as they are now.
 
@@ -103,8 +108,6 @@ class RotomemNode:
             view: of the mattes wanted; empty in a script with a single view.
         """
         node = self._node
-        version = int(node["version"].value())
-        cache_dir = str(node["cache_dir"].evaluate() or "")
         colour = str(node["input_colour"].value())
         return Settings(
             node_uuid=self.identifier,
@@ -126,10 +129,10 @@ class RotomemNode:
             input_colour=str(node["colourspace"].value()).strip() if colour == "named" else colour,
             endpoint=endpoint_of(str(node["endpoint"].value())),
             timeout_s=daemon_timeout_s(),
-            version=version,
+            version=int(node["version"].value()),
             frozen=bool(node["freeze"].value()),
-            mattes=mattes_pattern(cache_dir, self.identifier, version, view),
-            shown_mattes=mattes_pattern(cache_dir, self.identifier, version, "%V" if view else ""),
+            mattes=self.mattes(view),
+            shown_mattes=self.mattes("%V" if view else ""),
         )
 
     def input(self, index: int) -> host.Node | None:

@@ -181,6 +181,8 @@ def _show_on_node(node: RotomemNode, settings: Settings, report: Report) -> None
         return
     with host.unrecorded():
         node.show_status(report.sentence)
+        if node.mattes(settings.view) != settings.mattes:
+            return  # the artist looks at another version meanwhile; its mattes stay
         if report.total:
             node.show_progress(f"{report.wanted}/{report.total}")
         if report.engine:

@@ -128,7 +128,7 @@ def _show(rotomem: RotomemNode, state: str) -> None:
 def _show_cached(rotomem: RotomemNode, cached: list[_Cached], *, resume: bool) -> None:
     if not rotomem.attached or runs.running(rotomem.identifier) is not None:
         return
-    if rotomem.settings(cached[0].settings.view).mattes != cached[0].settings.mattes:
+    if rotomem.mattes(cached[0].settings.view) != cached[0].settings.mattes:
         return  # the artist went on to another version meanwhile
     under_way = [entry for entry in cached if entry.manifest is not None and entry.manifest.job]
     with host.unrecorded():

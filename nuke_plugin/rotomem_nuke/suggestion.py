@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
 from rotomem_nuke.collection import PropagationRequest
+from rotomem_nuke.errors import RenderCancelled
+from rotomem_nuke.following import EVENT_WAIT_S
 from rotomem_nuke.settings import Settings
 from rotomem_nuke.shot import Shot, connect
 
 if TYPE_CHECKING:
+    from rotomem_client.jobs import Job
     from rotomem_client.messages import SuggestedFrame
 
 COUNT = 3
@@ -37,9 +40,23 @@ def suggest(
             Shot(request, folder, say=say, stopped=stopped).send(client)
             say("looking for a frame to draw on")
             job = client.suggest_frames(settings.session_id, count, weights=settings.weights)
-            return job.wait_for_suggestions()
+            return _wait(job, stopped)
     finally:
         shutil.rmtree(str(folder), ignore_errors=True)
+
+
+def _wait(job: Job, stopped: Callable[[], bool]) -> tuple[SuggestedFrame, ...]:
+    cancelled = False
+    while not job.done:
+        if stopped() and not cancelled:
+            cancelled = True
+            job.cancel()
+        for _ in job.events(timeout_s=EVENT_WAIT_S):
+            if stopped():
+                break
+    if cancelled:
+        raise RenderCancelled("stopped before a frame was found")
+    return job.wait_for_suggestions()
 
 
 def describe(suggestions: tuple[SuggestedFrame, ...]) -> str:

@@ -62,25 +62,38 @@ def plate_files(tmp_path: Path) -> Callable[..., str]:
 
 
 @pytest.fixture(scope="session")
-def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real daemon of the CPU's engines."""
-    folder = tmp_path_factory.mktemp("daemon")
-    ready = folder / "ready.json"
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "rotomem", "serve", "--endpoint", "tcp://127.0.0.1:*"),
-            *("--store", str(folder / "store"), "--weights-dir", str(folder / "weights")),
-            *("--device", "cpu", "--ready-file", str(ready)),
-        ],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    try:
+def serve() -> Callable[[Path, str], tuple[subprocess.Popen[bytes], str]]:
+    """Start a real daemon of the CPU's engines; the caller ends it."""
+
+    def start(folder: Path, address: str) -> tuple[subprocess.Popen[bytes], str]:
+        ready = folder / "ready.json"
+        ready.unlink(missing_ok=True)
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "rotomem", "serve", "--endpoint", address),
+                *("--store", str(folder / "store"), "--weights-dir", str(folder / "weights")),
+                *("--device", "cpu", "--ready-file", str(ready)),
+            ],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
         deadline = time.monotonic() + 60
         while not ready.is_file():
             assert process.poll() is None, "the daemon ended at its start"
             assert time.monotonic() < deadline, "the daemon is not ready after 60 s"
             time.sleep(0.05)
-        yield json.loads(ready.read_text(encoding="utf-8"))["endpoint"]
+        return process, json.loads(ready.read_text(encoding="utf-8"))["endpoint"]
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def endpoint(
+    tmp_path_factory: pytest.TempPathFactory, serve: Callable[[Path, str], tuple[subprocess.Popen[bytes], str]]
+) -> Iterator[str]:
+    """The address of one daemon for all tests that do not harm it."""
+    process, address = serve(tmp_path_factory.mktemp("daemon"), "tcp://127.0.0.1:*")
+    try:
+        yield address
     finally:
         process.terminate()
         process.wait(timeout=20)

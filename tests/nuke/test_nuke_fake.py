@@ -192,6 +192,100 @@ def test_the_typings_name_nothing_that_the_fake_lacks(fake: Any) -> None:
                         assert hasattr(getattr(module, item.name), member.name), (item.name, member.name)
 
 
+@pytest.mark.usefixtures("fake")
+def test_shuffle2_reads_the_mappings_that_comps_hold(plate_files: Callable[..., str]) -> None:
+    from nuke_scene import channel_of
+
+    from nuke import _script
+
+    text = (
+        "Shuffle2 {\n fromInput1 {{0} B}\n fromInput2 {{0} B}\n name Shuffle1\n"
+        ' mappings "4 rgba.red 0 0 rgba.green 0 1 rgba.green 0 1 rgba.red 0 0'
+        ' rgba.blue 0 2 rgba.blue 0 2 white -1 -1 rgba.alpha 0 3"\n}'
+    )
+    (op,) = _script.load(text, nuke.root()._op)
+    shuffle, read = nuke.toNode(op.full_name), read_node(plate_files())
+    shuffle.setInput(0, read)
+    assert (channel_of(shuffle, 3, "rgba.red") == channel_of(read, 3, "rgba.green")).all()
+    assert channel_of(shuffle, 3).min() == 1.0
+    with pytest.raises(ValueError, match="does not hold 4 pairs"):
+        _script.load(text.replace(" rgba.alpha 0 3", ""), nuke.root()._op)
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_channel_that_nobody_knows_is_refused() -> None:
+    copy = nuke.nodes.Copy()
+    with pytest.raises(ValueError, match=r"no channel named arm\.alpha"):
+        copy["from0"].setValue("arm.alpha")
+    nuke.Layer("arm", ["arm.alpha"])
+    copy["from0"].setValue("arm.alpha")
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_key_needs_an_animated_knob_and_an_enumerations_number_is_its_index() -> None:
+    node = nuke.createNode("Rotomem")
+    with pytest.raises(RuntimeError, match="is not animated"):
+        node["annotated_keys"].setValueAt(1, 5)
+    node["view"].setValue("confidence")
+    assert (node["view"].value(), node["view"].getValue()) == ("confidence", 2.0)
+    node["object"].setValues(["arm", "leg"])
+    assert node["object"].value() == "arm"
+
+
+def test_a_guard_before_a_render_ends_it(fake: Any, plate_files: Callable[..., str], tmp_path: Path) -> None:
+    """Foundry's Python guide, "beforeRender": "If they throw an exception, the render aborts"."""
+
+    def guard() -> None:
+        raise RuntimeError(f"{nuke.thisNode().name()} may not render")
+
+    nuke.addBeforeRender(guard, nodeClass="Write")
+    write = nuke.nodes.Write(inputs=[read_node(plate_files())], file=f"{tmp_path}/out.%04d.exr", file_type="exr")
+    with pytest.raises(RuntimeError, match="Write1 may not render"):
+        nuke.execute("Write1", 1, 2)
+    assert list(tmp_path.glob("out.*")) == []
+    assert write.name() == "Write1"
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize(
+    ("expression", "number"),
+    [("1+2*3", 7), ("(1+2)*3", 9), ("2 > 1 ? 4 : 5", 4), ("0 || 0", 0), ("1 && !0", 1), ("-2 == 1-3", 1), ("a/4", 2)],
+)
+def test_expressions_have_nukes_precedence(expression: str, number: float) -> None:
+    from nuke import _expressions
+
+    assert _expressions.compute(expression, {"a": 8.0}.__getitem__) == number
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("wrong", ["sin(1)", "1 +", "1 ? 2", "[frame]", "1 2"])
+def test_an_expression_that_the_fake_does_not_know_raises(wrong: str) -> None:
+    from nuke import _expressions
+
+    with pytest.raises((ValueError, KeyError)):
+        _expressions.compute(wrong, {}.__getitem__)
+
+
+@pytest.mark.usefixtures("fake")
+def test_every_behaviour_of_the_fake_names_its_evidence() -> None:
+    """Where a behaviour surprises, its docstring or a comment says who measured or documented it."""
+    folder = PLUGIN.parent / "tests" / "fakes" / "nuke"
+    told = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.py")}
+    for name, evidence in (
+        ("__init__.py", "Do not run executeInMainThread from within the main thread"),
+        ("_session.py", "off the main thread"),
+        ("_session.py", "rotobridge"),
+        ("_session.py", "menu.py"),
+        ("_graph.py", "17.1 documents any change"),
+        ("_images.py", "cancel and ^C raise"),
+        ("rotopaint.py", "71_point_keying"),
+        ("rotopaint.py", "70_matrix_application"),
+        ("rotopaint.py", "63_key_interp_asymmetry"),
+        ("rotopaint.py", "research/nuke.md §2"),
+    ):
+        assert evidence in told[name], (name, evidence)
+
+
 def test_start_leaves_no_state_behind(fake: Any) -> None:
     nuke.nodes.NoOp()
     start()

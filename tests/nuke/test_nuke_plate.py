@@ -106,3 +106,53 @@ def test_frames_are_rendered_in_chunks_of_eight(fake: Any) -> None:
     assert list(frame_chunks(1001, 1020)) == [(1001, 1008), (1009, 1016), (1017, 1020)]
     fake.nc = True  # every temporary node costs a handle for good
     assert list(frame_chunks(1001, 1020)) == [(1001, 1020)]
+
+
+@pytest.mark.usefixtures("fake")
+def test_tcl_in_file_names_is_evaluated_and_the_frame_number_stays_a_pattern(plate_files: Callable[..., str]) -> None:
+    pattern = plate_files()
+    folder = nuke.nodes.NoOp(label=str(Path(pattern).parent))
+    folder.setName("shot")
+    read = read_node("[value shot.label]/plate.####.exr")
+    plate = find_plate(read, "auto")
+    assert (plate.pattern, plate.extracted_because) == (pattern, "")
+
+
+@pytest.mark.usefixtures("fake")
+def test_tcl_that_names_each_frame_is_rendered() -> None:
+    folder = nuke.nodes.NoOp(label="plate.0001")
+    folder.setName("shot")
+    read = read_node("/a/[value shot.label].exr")
+    assert why_not_direct(read) == "Read1 computes its file names frame by frame"
+    read["last"].setValue(1)
+    assert why_not_direct(read) == ""  # a still
+
+
+@pytest.mark.parametrize("direct", [True, False])
+def test_overscan_is_cropped_to_the_format_and_the_pixel_aspect_travels(
+    fake: Any, tmp_path: Path, direct: bool
+) -> None:
+    """An anamorphic plate of 48 x 32 that is rendered four pixels wider and higher than its format on every side."""
+    pixels = np.full((40, 56, 3), 0.5, np.float32)
+    pixels[:4] = 9.0  # overscan only
+    spec = oiio.ImageSpec(56, 40, 3, "half")
+    spec.x, spec.y, spec.full_width, spec.full_height = -4, -4, 48, 32
+    spec.attribute("PixelAspectRatio", 2.0)
+    output = oiio.ImageOutput.create(str(tmp_path / "plate.0001.exr"))
+    assert output.open(str(tmp_path / "plate.0001.exr"), spec)
+    output.write_image(pixels)
+    output.close()
+    read = read_node(str(tmp_path / "plate.%04d.exr"), last=1)
+    node = read if direct else nuke.nodes.Grade(inputs=[read])
+    assert find_plate(node, "auto").format == Format(48, 32, 2.0)
+    if direct:
+        return
+    (tmp_path / "out").mkdir()
+    path = extractor(node)(tmp_path / "out", 1, 1)[1]
+    source = oiio.ImageInput.open(str(path))
+    made = source.spec()
+    values = np.asarray(source.read_image(oiio.FLOAT))
+    source.close()
+    assert (made.x, made.y, made.width, made.height, made.full_width, made.full_height) == (0, 0, 48, 32, 48, 32)
+    assert made.getattribute("PixelAspectRatio") == 2.0
+    assert values.max() == 0.5

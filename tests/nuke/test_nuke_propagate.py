@@ -468,3 +468,62 @@ def test_frames_that_are_right_are_not_fetched_again(
     times = [path.stat().st_mtime_ns for path in files]
     assert _press_and_wait(connected, node).startswith("ready: 2 annotated, 9/9")
     assert [path.stat().st_mtime_ns for path in files] == times
+
+
+def test_a_node_without_a_drawing_may_ask_where_to_begin(connected: Any, plate_files: Callable[..., str]) -> None:
+    node = rotomem_node(read_node(plate_files()), roto_node())
+    node["suggest"].execute()
+    connected.pump(lambda: not actions.is_running(node), timeout_s=120)
+    assert node["status"].value().startswith(f"draw on frame {nuke.frame()}: "), node["status"].value()
+
+
+def test_stop_ends_the_wait_for_a_suggestion(connected: Any, plate_files: Callable[..., str]) -> None:
+    node = rotomem_node(read_node(plate_files()), _sliding_roto("arm"))
+    node["suggest"].execute()
+    node["propagate"].execute()
+    assert connected.messages.pop() == "Rotomem: Rotomem1 waits for a suggestion; press stop first"
+    node["stop"].execute()
+    connected.pump(lambda: not actions.is_running(node), timeout_s=60)
+    assert node["status"].value().startswith("stopped ")
+    assert nuke.frame() == 1
+
+
+def test_a_whole_propagation_touches_at_most_six_nodes(connected: Any, plate_files: Callable[..., str]) -> None:
+    """research/nuke.md §2 "NC/Indie": ten handles a session, so a second press must still have some."""
+    node = rotomem_node(read_node(plate_files()), _sliding_roto("arm"))
+    node["engine"].setValue("warp")
+    connected.nc = True
+    connected.handles = 0
+    assert _press_and_wait(connected, node).startswith("ready: 2 annotated, 9/9")
+    connected.update_ui()
+    connected.drain()
+    assert connected.handles <= 6
+    assert channel_of(node, 4).max() == 1.0
+
+
+def test_a_daemon_killed_and_started_again_mid_job_costs_a_status_line(
+    fake: Any, serve: Any, plate_files: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ROTOMEM_TIMEOUT_S", "1")
+    process, endpoint = serve(tmp_path, "tcp://127.0.0.1:*")
+    try:
+        monkeypatch.setenv("ROTOMEM_ENDPOINT", endpoint)
+        roto = roto_node()
+        add_shape(roto["curves"].rootLayer, keys=[1], slide=2.0)
+        node = rotomem_node(read_node(plate_files(1, 60), last=60), roto)
+        node["engine"].setValue("warp")
+        node["propagate"].execute()
+        fake.pump(lambda: node["matte_count"].value() > 0 or not actions.is_running(node), timeout_s=60)
+        process.kill()
+        process.wait(timeout=20)
+        fake.pump(lambda: "waiting for the daemon" in node["status"].value(), timeout_s=60)
+        assert node["state"].value() == "running"
+        assert channel_of(node, 1).max() == 1.0  # what had arrived keeps showing
+        process, _ = serve(tmp_path, endpoint)
+        fake.pump(lambda: not actions.is_running(node), timeout_s=100)
+        fake.drain()
+        assert node["status"].value().startswith("ready: 1 annotated, 60/60 by warp"), node["status"].value()
+        assert fake.messages == []
+    finally:
+        process.terminate()
+        process.wait(timeout=20)

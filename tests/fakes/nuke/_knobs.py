@@ -418,6 +418,9 @@ def _named(path: str, op: Any) -> Knob:
         return op.parent.knob(knob)  # type: ignore[no-any-return]
     if node == "root":
         return session.root.knob(knob)  # type: ignore[no-any-return]
+    beside = op.parent.find(node) if op.parent is not None else None
+    if beside is not None:
+        return beside.knob(knob)  # type: ignore[no-any-return]
     raise ValueError(f"the fake cannot resolve {path!r}")
 
 
