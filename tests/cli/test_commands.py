@@ -62,7 +62,9 @@ def test_version_and_help_answer_without_loading_torch() -> None:
     assert result.stdout.endswith("False\n")
 
 
-@pytest.mark.parametrize("command", ["demo", "propagate", "serve", "evaluate", "benchmark", "weights", "train"])
+@pytest.mark.parametrize(
+    "command", ["demo", "propagate", "report", "serve", "evaluate", "benchmark", "weights", "train"]
+)
 def test_each_command_explains_itself_with_examples(command: str) -> None:
     result = rotomem(command, "--help")
     assert result.returncode == 0
