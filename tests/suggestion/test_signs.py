@@ -61,9 +61,9 @@ def test_an_empty_matte_between_drawn_ones_has_lost_its_object() -> None:
 
 
 def test_an_empty_matte_next_to_one_drawn_empty_has_no_object() -> None:
-    signs = make_frame_signs([0.1, 0.1, 0.0, 0.0, 0.0, 0.0, 0.1], [0, 3, 6])
-    assert not signs.lost.any()
-    assert signs.visible.tolist() == [True, True, False, True, False, False, True]
+    signs = make_frame_signs([0.1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.1], [0, 3, 6])
+    assert signs.lost.tolist() == [False, True, False, False, False, True, False]
+    assert signs.visible.tolist() == [True, True, False, True, False, True, True]
 
 
 def test_a_small_object_is_not_lost_for_being_small_nor_without_a_matte() -> None:

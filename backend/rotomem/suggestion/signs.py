@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -46,8 +45,8 @@ def frame_signs(
 ) -> FrameSigns:
     """Tell frames that lost their object from those that have none.
 
-    An almost empty matte next to a frame that the artist drew empty has no object. Any other one has lost it: nothing
-    is less sure than that, whatever confidence the engine has in an empty matte.
+    An almost empty matte whose nearest drawn frame the artist drew empty has no object. Any other one has lost it:
+    nothing is less sure than that, whatever confidence the engine has in an empty matte.
 
     Args:
         area: (T,), share of the picture above one half; NaN where there is no matte.
@@ -59,9 +58,10 @@ def frame_signs(
     gone = area < (GONE * float(np.median(seen)) if seen else 0.0)
     gone[drawn] = False
     absent = np.zeros(len(area), bool)
-    for before, after in pairwise([None, *drawn, None]):
-        if any(area[frame] == 0 for frame in (before, after) if frame is not None):
-            absent[slice(before, after)] = True
+    if drawn:
+        frames = np.arange(len(area))
+        nearest = np.array(drawn)[np.abs(frames[:, None] - np.array(drawn)).argmin(axis=1)]
+        absent = area[nearest] == 0
     lost = gone & ~absent
     return FrameSigns(
         visible=~(gone & absent),
