@@ -33,6 +33,7 @@ class RotomemNode:
     def __init__(self, node: host.Node) -> None:
         self._node = node
         self._inner: dict[str, host.Node] = {}
+        self._shown_keys: dict[int, int] = {}
 
     @classmethod
     def of(cls, node: host.Node) -> RotomemNode:
@@ -198,8 +199,10 @@ class RotomemNode:
     def show_keys(self, objects_by_frame: Mapping[int, int]) -> None:
         """Put a key on each annotated frame, with the number of objects drawn there, for the dope sheet."""
         knob = self._node["annotated_keys"]
-        if {round(time) for time in knob.getKeyList()} == set(objects_by_frame):
+        same_frames = {round(time) for time in knob.getKeyList()} == set(objects_by_frame)
+        if same_frames and self._shown_keys in ({}, dict(objects_by_frame)):
             return
+        self._shown_keys = dict(objects_by_frame)
         knob.clearAnimated()
         if objects_by_frame:
             knob.setAnimated()

@@ -23,6 +23,9 @@ MIN_INTERVAL_S = 1.0
 REST = 20.0
 """A check may take one twentieth of the time, so that a Roto with thousands of points does not slow Nuke down."""
 
+COMPARABLE = ("idle", "complete", "stale")
+"""States of a node whose mattes can be compared with the graph: it neither works nor failed."""
+
 _next_check: dict[str, float] = {}
 
 
@@ -36,36 +39,42 @@ class _Cached:
 
 
 def check(rotomem: RotomemNode, *, now: bool = False) -> None:
-    """Colour the tile amber if the mattes shown were made from something else, green if they were not.
+    """Show what is drawn, and colour the tile amber if the mattes shown were made from something else.
 
-    Reads the graph here, hashes on a thread. Does nothing while the node works, has nothing to compare, or failed.
+    Reads the graph here, hashes on a thread. Does nothing while the node works.
 
     Args:
         now: also if the last check was a moment ago.
     """
-    if host.limits_handles() or rotomem.state not in ("idle", "complete", "stale") or not rotomem.has_mattes:
-        return
     identifier = rotomem.identifier
     started = time.monotonic()
-    if runs.running(identifier) is not None or (not now and started < _next_check.get(identifier, 0.0)):
+    if host.limits_handles() or runs.running(identifier) is not None:
         return
-    _next_check[identifier] = started + MIN_INTERVAL_S
+    if not now and started < _next_check.get(identifier, 0.0):
+        return
     try:
         requests = read_graph(rotomem)
-    except PluginError as error:
+    except (PluginError, RuntimeError) as error:  # half-wired, or an input that Nuke itself cannot read
         log.debug("%s: what it is made from cannot be read now: %s", identifier, error)
+        _rest(identifier, started)
         return
     with host.unrecorded():
         show_drawing(rotomem, requests[0])
+    _rest(identifier, started)
+    if rotomem.state in COMPARABLE and rotomem.has_mattes:
+        work_then(lambda: _compared(identifier, requests, started), lambda state: _show(rotomem, state), _log_failure)
 
-    def state_now() -> str:
-        try:
-            return _state(requests)
-        finally:
-            spent = time.monotonic() - started
-            _next_check[identifier] = time.monotonic() + max(MIN_INTERVAL_S, REST * spent)
 
-    work_then(state_now, lambda state: _show(rotomem, state), _log_failure)
+def _compared(identifier: str, requests: tuple[PropagationRequest, ...], started: float) -> str:
+    try:
+        return _state(requests)
+    finally:
+        _rest(identifier, started)
+
+
+def _rest(identifier: str, started: float) -> None:
+    now = time.monotonic()
+    _next_check[identifier] = now + max(MIN_INTERVAL_S, REST * (now - started))
 
 
 def pick_up(rotomem: RotomemNode) -> None:
@@ -120,7 +129,7 @@ def _look(settings: Settings) -> _Cached:
 
 
 def _show(rotomem: RotomemNode, state: str) -> None:
-    if rotomem.attached and rotomem.state in ("idle", "complete", "stale") and runs.running(rotomem.identifier) is None:
+    if rotomem.attached and rotomem.state in COMPARABLE and runs.running(rotomem.identifier) is None:
         with host.unrecorded():
             rotomem.show_state(state)
 

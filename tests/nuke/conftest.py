@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,6 +40,8 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Session]:
     monkeypatch.delenv("ROTOMEM_ENDPOINT", raising=False)
     nuke_scene.start()
     yield session
+    # What a thread of this test still wants done must not reach the next one.
+    session.pump(lambda: not any(thread.name == "rotomem-work" for thread in threading.enumerate()), timeout_s=30)
     session.drain()
     assert session.served_errors == []
 

@@ -24,11 +24,17 @@ from rotomem_nuke.node import RotomemNode
 
 
 @pytest.fixture
-def made(fake: Any, plate_files: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A node whose nine mattes were made from what its graph holds."""
+def unhurried(fake: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Checks need no rest between them."""
     monkeypatch.setattr(staleness, "_next_check", {})
     monkeypatch.setattr(staleness, "MIN_INTERVAL_S", 0.0)
     monkeypatch.setattr(staleness, "REST", 0.0)
+    return fake
+
+
+@pytest.fixture
+def made(unhurried: Any, plate_files: Callable[..., str]) -> Any:
+    """A node whose nine mattes were made from what its graph holds."""
     roto = roto_node()
     add_shape(add_layer(roto["curves"].rootLayer, "arm"), keys=[1, 9])
     node = rotomem_node(read_node(plate_files()), roto)
@@ -141,6 +147,39 @@ def test_a_graph_that_cannot_be_read_changes_no_state(made: Any, fake: Any) -> N
     made.setInput(1, None)
     assert _state(fake, made) == "complete"
     assert fake.messages == []
+
+
+def test_keys_follow_the_drawing_before_anything_is_propagated(unhurried: Any, plate_files: Callable[..., str]) -> None:
+    fake = unhurried
+    roto = roto_node()
+    node = rotomem_node(read_node(plate_files()), roto)
+    add_shape(add_layer(roto["curves"].rootLayer, "arm"), keys=[2])
+    _settle(fake)
+    assert node["annotated_keys"].getKeyList() == [2.0]
+    add_shape(add_layer(roto["curves"].rootLayer, "leg"), keys=[2])
+    _settle(fake)
+    fake.frame = 2
+    assert node["annotated_keys"].value() == 2
+    assert node["object"].values() == ["arm", "leg"]
+    assert node["state"].value() == "idle"
+
+
+def test_a_check_rests_so_that_idling_stays_cheap(made: Any, fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(staleness, "MIN_INTERVAL_S", 1000.0)
+    monkeypatch.setattr(staleness, "read_graph", lambda rotomem: read.append(rotomem.name) or read_graph(rotomem))
+    for _ in range(5):
+        _settle(fake)
+    assert read == ["Rotomem1"]
+    made["engine"].setValue("warp")
+    _settle(fake)
+    assert read == ["Rotomem1", "Rotomem1"]  # a setting of its own is looked at in any case
+
+
+def test_an_input_that_nuke_cannot_read_is_no_error_of_ours(made: Any, fake: Any) -> None:
+    made.setInput(0, read_node("/nowhere/plate.%04d.exr"))
+    assert _state(fake, made) == "complete"
+    assert fake.served_errors == []
 
 
 def test_version_up_starts_empty_and_going_back_shows_the_mattes_again(made: Any, fake: Any) -> None:
