@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rotomem.engine_names import ENGINE_NAMES, default_engine
+from rotomem.engine_names import ENGINE_NAMES, SHIPPED_WEIGHTS, default_engine
 from rotomem.errors import SettingError, WeightsMissingError
 from rotomem.propagation.copy_engine import CopyEngine
 from rotomem.propagation.engine import Engine
@@ -17,16 +17,26 @@ def engine_names() -> list[str]:
 
 
 def make_engine(
-    name: str, *, weights_dir: Path, device: str = "auto", weights: str = "", refine_edges: bool = True
+    name: str,
+    *,
+    weights_dir: Path,
+    device: str = "auto",
+    weights: str = "",
+    refine_edges: bool = True,
+    processing_size: int = 0,
+    tune: bool = True,
 ) -> Engine:
     """Make an engine.
 
     Args:
-        name: ``xmem``, ``warp`` or ``copy``; ``auto`` is ``xmem`` where weights are installed, else ``warp``.
+        name: ``xmem``, ``warp`` or ``copy``; ``auto`` is what :func:`~rotomem.engine_names.default_engine` says.
         weights_dir: folder of installed weights.
         device: for ``xmem``: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-        weights: for ``xmem``: name of installed weights or a path; empty takes the first one by name.
-        refine_edges: for ``warp``: snap the mattes' edges to the plate.
+        weights: for ``xmem``: name of installed weights or a path; empty takes the first one by name, or those
+            that Rotomem ships.
+        refine_edges: snap the mattes' edges to the plate; not for weights without the flow cue.
+        processing_size: shorter side at which the engine works, pixels; 0 is the engine's own default.
+        tune: for weights with the flow cue: tune a copy of them to the shot.
 
     Raises:
         SettingError: there is no such engine.
@@ -37,22 +47,52 @@ def make_engine(
     if name == "copy":
         return CopyEngine()
     if name == "warp":
-        return WarpEngine(refine_edges=refine_edges)
+        return WarpEngine(refine_edges=refine_edges, processing_size=processing_size)
     if name == "xmem":
-        return _make_xmem(weights_dir, weights=weights, device=device)
+        return _make_xmem(
+            weights_dir,
+            weights=weights,
+            device=device,
+            refine_edges=refine_edges,
+            processing_size=processing_size,
+            tune=tune,
+        )
     raise SettingError(f"there is no engine {name!r}; choose one of auto, {', '.join(ENGINE_NAMES)}")
 
 
-def _make_xmem(weights_dir: Path, *, weights: str, device: str) -> Engine:
-    from rotomem.propagation.xmem_engine import XMemEngine
+def _make_xmem(
+    weights_dir: Path, *, weights: str, device: str, refine_edges: bool, processing_size: int, tune: bool
+) -> Engine:
+    # Imported here: torch takes seconds that warp need not pay.
+    from rotomem.propagation.cued_engine import CuedEngine, ShotTuning
+    from rotomem.propagation.xmem_engine import XMemEngine, XMemSettings, choose_device
+    from rotomem.vos import load_network
+
+    loaded = load_network(_choose_weights(weights_dir, weights))
+    if loaded.network.config.prior_channels:
+        return CuedEngine(
+            loaded.network,
+            weights_sha256=loaded.sha256,
+            device=choose_device(device),
+            refine_edges=refine_edges,
+            processing_size=processing_size,
+            tuning=ShotTuning(enabled=tune),
+        )
+    settings = XMemSettings(processing_size=processing_size) if processing_size else XMemSettings()
+    return XMemEngine(loaded.network, weights_sha256=loaded.sha256, device=device, settings=settings)
+
+
+def _choose_weights(weights_dir: Path, weights: str) -> Path:
     from rotomem.vos import find_weights, installed_weights
 
-    if not weights:
-        installed = installed_weights(weights_dir)
-        if not installed:
-            raise WeightsMissingError(
-                f"engine xmem needs weights and none are installed in {weights_dir}; "
-                "add them with: rotomem weights add FILE, or choose engine warp"
-            )
-        weights = installed[0].name
-    return XMemEngine.from_weights(find_weights(weights_dir, weights), device=device)
+    if weights:
+        return find_weights(weights_dir, weights)
+    installed = installed_weights(weights_dir)
+    if installed:
+        return installed[0].path
+    if SHIPPED_WEIGHTS.is_file():
+        return SHIPPED_WEIGHTS
+    raise WeightsMissingError(
+        f"engine xmem needs weights and none are installed in {weights_dir}; "
+        "add them with: rotomem weights add FILE, or choose engine warp"
+    )

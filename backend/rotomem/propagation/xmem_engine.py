@@ -14,12 +14,11 @@ from torch import Tensor
 from rotomem.errors import AnnotationError, AnnotationSizeError, SettingError, WeightsMismatchError
 from rotomem.propagation.engine import Annotations, FrameSource, Image, PropagatedFrame
 from rotomem.propagation.network_frames import NetworkImages, network_masks, plate_mattes
+from rotomem.propagation.object_groups import group_disjoint
 from rotomem.propagation.pass_blending import HeldPass, blend_passes, forward_weight
 from rotomem.vos import FeatureCache, InferenceCore, MemoryConfig, Network, load_network
 
 SMALLEST_SIDE = 16
-OVERLAP = 0.1
-"""Objects that share more than this part of the smaller one's area are segmented apart from each other."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +91,11 @@ class XMemEngine:
         frames: Sequence[int],
         *,
         cancelled: Callable[[], bool],
+        focus: int | None = None,
     ) -> Iterator[PropagatedFrame]:
         """Yield annotated frames first, then gap by gap; see ``Engine.propagate``.
+
+        ``focus`` changes no order here: temporary memory is carried on from one gap to the next.
 
         Raises:
             AnnotationError: nothing, or one of ``objects`` nowhere, is annotated; a matte of another size than the
@@ -304,32 +306,6 @@ def choose_device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise SettingError(f"device {name} is not there; this machine has {torch.cuda.device_count()} CUDA devices")
     return device
-
-
-def group_disjoint(annotations: Annotations, objects: Sequence[str]) -> list[list[int]]:
-    """Group objects so that none overlaps another of its group on an annotated frame.
-
-    The network lets the objects of a group compete for each pixel, which helps it to tell neighbours apart but would
-    halve the mattes of a person and of the arm that is part of the person.
-    """
-    groups: list[list[int]] = []
-    for index, name in enumerate(objects):
-        for group in groups:
-            if not any(_overlap(annotations, name, objects[other]) for other in group):
-                group.append(index)
-                break
-        else:
-            groups.append([index])
-    return groups
-
-
-def _overlap(annotations: Annotations, one: str, other: str) -> bool:
-    for mattes in annotations.values():
-        if one in mattes and other in mattes:
-            smaller = min(mattes[one].sum(), mattes[other].sum())
-            if np.minimum(mattes[one], mattes[other]).sum() > OVERLAP * smaller:
-                return True
-    return False
 
 
 def _check_annotations(annotations: Annotations, objects: Sequence[str], size: tuple[int, int]) -> None:

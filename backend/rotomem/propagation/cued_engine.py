@@ -1,0 +1,262 @@
+"""The ``xmem`` engine with weights that know the flow cue: permanent memory, carried mattes and tuning to the shot.
+
+``warp`` carries the annotated mattes to each frame; the network, which has every annotated frame in permanent memory,
+decides pixel by pixel how far it believes what was carried. Before that, a copy of the network is tuned to the shot
+from its annotated frames alone. A frame's result depends on the plate and the annotations, not on other results, so
+that frames can be made in any order. Decision and measurements: ``docs/decisions/0012``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rotomem.propagation.engine import Annotations, FrameSource, PropagatedFrame
+from rotomem.propagation.flow import PlateFlow, resize_area
+from rotomem.propagation.held_out_cues import Floats, cue_of, held_out_cues
+from rotomem.propagation.network_frames import IMAGENET_MEAN, IMAGENET_STD
+from rotomem.propagation.object_groups import group_disjoint
+from rotomem.propagation.trail import Belief
+from rotomem.propagation.warp_engine import WarpRun
+from rotomem.tuning.shot_augmentation import AnnotatedFrames
+from rotomem.tuning.shot_tuning import TuningCache, TuningProgress, TuningSettings, tuned_network
+from rotomem.vos import MemoryConfig, Network
+from rotomem.vos.aggregate import aggregate
+from rotomem.vos.memory_bank import MemoryBank
+from rotomem.vos.padding import Padding
+from rotomem.vos.permanent_memory import PermanentEntry, PermanentMemory
+
+MOST_TUNED = 16
+"""Annotated frames that tuning learns from; of more, evenly chosen ones."""
+
+
+@dataclass(frozen=True)
+class ShotTuning:
+    """Whether and how the network is tuned to a shot.
+
+    Args:
+        enabled: without tuning the weights are used as they are.
+        settings: of a first round; later rounds go on from the last one with ``further_share`` of its steps.
+        folder: where tuned networks are kept; None keeps none.
+        shot: names the shot there; empty keeps none.
+        revision: of the annotations.
+        on_progress: told of every step.
+    """
+
+    enabled: bool = True
+    settings: TuningSettings = field(default_factory=TuningSettings)
+    further_share: float = 0.5
+    folder: Path | None = None
+    shot: str = ""
+    revision: int = 0
+    on_progress: Callable[[TuningProgress], None] | None = None
+
+
+class CuedEngine:
+    """Satisfies ``Engine``.
+
+    Args:
+        network: with ``prior_channels``; moved to ``device``.
+        weights_sha256: of the file that they came from.
+        refine_edges: snap the mattes' edges to the plate.
+        processing_size: shorter side at which flow and network work, pixels; 0 is 640 on the longer side.
+
+    Attributes:
+        tuning: to the next shot that is propagated.
+    """
+
+    name = "xmem"
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        weights_sha256: str,
+        device: torch.device,
+        refine_edges: bool = True,
+        processing_size: int = 0,
+        tuning: ShotTuning | None = None,
+    ) -> None:
+        self.weights_sha256 = weights_sha256
+        self.device = device
+        self.tuning = tuning or ShotTuning()
+        self._network = network.to(device).eval()
+        self._refine_edges = refine_edges
+        self._processing_size = processing_size
+
+    def propagate(
+        self,
+        source: FrameSource,
+        annotations: Annotations,
+        objects: Sequence[str],
+        frames: Sequence[int],
+        *,
+        cancelled: Callable[[], bool],
+        focus: int | None = None,
+    ) -> Iterator[PropagatedFrame]:
+        """Yield annotated frames, tune to the shot, then yield gap by gap; see ``WarpEngine.propagate``.
+
+        Raises:
+            AnnotationError: an object is annotated nowhere, or a matte has another size than the plate.
+            PlateError: a frame cannot be read.
+        """
+        run = WarpRun(
+            source,
+            annotations,
+            objects,
+            refine_edges=self._refine_edges,
+            cancelled=cancelled,
+            processing_size=self._processing_size,
+        )
+        run.refine = _Refiner(self, run, annotations, cancelled)
+        return run.results(frames, focus)
+
+    def network_for(self, frames: Callable[[], AnnotatedFrames], cancelled: Callable[[], bool]) -> Network:
+        """Return the network tuned to the shot, from the cache where it is there.
+
+        Args:
+            frames: makes the annotated frames to learn from; asked only if there is something to learn.
+        """
+        tuning = self.tuning
+        if not tuning.enabled:
+            return self._network
+        cache = None
+        settings, start = tuning.settings, self._network
+        if tuning.folder is not None and tuning.shot:
+            cache = TuningCache(tuning.folder, self.weights_sha256)
+            same = cache.find(tuning.shot, tuning.revision, device=self.device)
+            if same is not None:
+                return same
+            latest = cache.latest(tuning.shot, device=self.device)
+            if latest is not None:
+                start = latest
+                steps = max(1, round(settings.most_steps * tuning.further_share))
+                settings = dataclasses.replace(settings, most_steps=steps)
+        tuned = tuned_network(start, frames(), settings, on_progress=tuning.on_progress, cancelled=cancelled)
+        if cache is not None and not cancelled():
+            cache.keep(tuning.shot, tuning.revision, tuned)
+        return tuned
+
+
+class _Refiner:
+    """Refines what was carried by a network that is tuned when the first frame asks for it."""
+
+    def __init__(
+        self, engine: CuedEngine, run: WarpRun, annotations: Annotations, cancelled: Callable[[], bool]
+    ) -> None:
+        self._engine = engine
+        self._run = run
+        self._annotations = annotations
+        self._cancelled = cancelled
+        self._network: Network | None = None
+        self._memories: list[_GroupMemory] = []
+
+    def __call__(
+        self, frame: int, objects: tuple[str, ...], before: Belief | None, after: Belief | None, belief: Belief
+    ) -> Belief:
+        if self._network is None:
+            self._network = self._engine.network_for(self._frames_to_learn, self._cancelled)
+            self._memories = self._memorise(self._network)
+        cue = torch.from_numpy(cue_of(before, after)).to(self._engine.device)
+        with torch.inference_mode():
+            image = _normalised(self._run.plate, frame, self._engine.device)
+            mattes = torch.stack(list(_each_matte(self._memories, objects, image, cue)), dim=-1)
+        return dataclasses.replace(belief, mattes=mattes.float().cpu().numpy())
+
+    def _frames_to_learn(self) -> AnnotatedFrames:
+        plate, device = self._run.plate, self._engine.device
+        annotated = self._run.annotated
+        every = sorted({frame for frames in annotated.values() for frame in frames})
+        chosen = sorted({every[round(at)] for at in np.linspace(0, len(every) - 1, min(len(every), MOST_TUNED))})
+        cues = held_out_cues(plate, self._annotations, annotated, wanted=chosen, cancelled=self._cancelled)
+        names = list(annotated)
+        nothing: Floats = np.zeros((4, *plate.size), np.float32)
+        priors = [[cues.get((frame, name), nothing) for name in names] for frame in chosen]
+        return AnnotatedFrames(
+            images=torch.stack([_picture(plate, frame) for frame in chosen]).to(device),
+            mattes=torch.stack([self._masks_on(frame, names) for frame in chosen]).to(device),
+            known=torch.tensor([[frame in annotated[name] for name in names] for frame in chosen], device=device),
+            priors=torch.from_numpy(np.asarray(priors)).to(device) if cues else None,
+        )
+
+    def _memorise(self, network: Network) -> list[_GroupMemory]:
+        names = list(self._run.annotated)
+        memories = []
+        for members in group_disjoint(self._annotations, names):
+            memory = _GroupMemory(network, [names[index] for index in members])
+            for frame in sorted({frame for name in memory.objects for frame in self._run.annotated[name]}):
+                known = tuple(frame in self._run.annotated[name] for name in memory.objects)
+                image = _normalised(self._run.plate, frame, self._engine.device)
+                memory.put(frame, image, self._masks_on(frame, memory.objects).to(self._engine.device), known)
+            memories.append(memory)
+        return memories
+
+    def _masks_on(self, frame: int, names: Sequence[str]) -> Tensor:
+        """Mattes (K, h, w) at the flow's size, zeros where nothing is known."""
+        nothing = np.zeros(self._run.plate.size, np.float32)
+        given = self._annotations.get(frame, {})
+        masks = [resize_area(given[name], self._run.plate.size) if name in given else nothing for name in names]
+        return torch.from_numpy(np.stack(masks)).clamp(0, 1)
+
+
+class _GroupMemory:
+    """Annotated frames of objects that compete for pixels."""
+
+    def __init__(self, network: Network, objects: Sequence[str]) -> None:
+        self.objects = list(objects)
+        self._network = network
+        self._permanent = PermanentMemory(len(objects))
+        self._bank = MemoryBank(MemoryConfig(), self._permanent)
+
+    @torch.inference_mode()
+    def put(self, frame: int, image: Tensor, masks: Tensor, known: tuple[bool, ...]) -> None:
+        """Memorise ``masks`` (K, h, w) of an image (3, h, w), normalised."""
+        padding = Padding.to_stride(*image.shape[-2:])
+        padded = padding.add(image)[None]
+        features = self._network.encode_key(padded)
+        shares = aggregate(padding.add(masks)[None])[:, 1:]
+        value = self._network.encode_value(padded, features, shares, shares.sum(dim=1, keepdim=True) - shares)
+        self._permanent.put(frame, PermanentEntry(masks, known), features, value)
+
+    def segment(self, image: Tensor, objects: Sequence[str], cue: Tensor) -> Tensor:
+        """Return mattes (k, h, w) of ``objects``, of this group, from their cues (k, 4, h, w)."""
+        padding = Padding.to_stride(*image.shape[-2:])
+        padded = padding.add(image)[None]
+        features = self._network.encode_key(padded)
+        readout = self._bank.read(features, [self.objects.index(name) for name in objects])
+        hidden = readout.new_zeros(1, len(objects), self._network.config.hidden_dim, *readout.shape[-2:])
+        priors = torch.unflatten(padding.add(cue.flatten(0, 1)), 0, cue.shape[:2])
+        prior = self._network.encode_prior(padded, priors[None])
+        logits, _ = self._network.decode(features, readout, hidden, update_hidden=False, cue=prior)
+        mattes = padding.remove(logits.sigmoid())[0]
+        # No pixel belongs to more than one of them; a single object keeps its probability as it is.
+        return mattes / mattes.sum(dim=0, keepdim=True).clamp_min(1)
+
+
+def _each_matte(
+    memories: Sequence[_GroupMemory], objects: Sequence[str], image: Tensor, cue: Tensor
+) -> Iterator[Tensor]:
+    found: dict[str, Tensor] = {}
+    for memory in memories:
+        mine = [name for name in objects if name in memory.objects]
+        if mine:
+            rows = [objects.index(name) for name in mine]
+            found.update(zip(mine, memory.segment(image, mine, cue[rows]), strict=True))
+    return (found[name] for name in objects)
+
+
+def _picture(plate: PlateFlow, frame: int) -> Tensor:
+    """(3, h, w) in [0, 1]."""
+    return torch.from_numpy(plate.colours(frame).astype(np.float32) / np.float32(255)).permute(2, 0, 1)
+
+
+def _normalised(plate: PlateFlow, frame: int, device: torch.device) -> Tensor:
+    mean = torch.tensor(IMAGENET_MEAN, device=device)[:, None, None]
+    std = torch.tensor(IMAGENET_STD, device=device)[:, None, None]
+    return (_picture(plate, frame).to(device) - mean) / std
