@@ -50,9 +50,9 @@ _OUTPUT = {
 def transform_weight(weight: Tensor, tile: int) -> Tensor:
     """Return ((tile + 2)², C_in, C_out) for :func:`winograd_conv3x3` from (C_out, C_in, 3, 3); ``tile`` is 2 or 4."""
     g = torch.tensor(_WEIGHT[tile], dtype=torch.float64)
-    taps = weight.detach().permute(2, 3, 1, 0).flatten(2).flatten(0, 1)
-    # One product of matrices, in float32: the tenth part of the time that the sum over indices takes in float64.
-    planes = torch.kron(g, g).to(weight.dtype) @ taps
+    taps = weight.detach().double().permute(2, 3, 1, 0).flatten(2).flatten(0, 1)
+    # In float64, then rounded once: rounding in what keys are made of decides near ties in memory.
+    planes = (torch.kron(g, g) @ taps).to(weight.dtype)
     return planes.view(-1, weight.shape[1], weight.shape[0])
 
 
