@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -18,7 +18,7 @@ from rotomem.commands.progress import tell
 from rotomem.errors import DaemonError
 
 if TYPE_CHECKING:
-    from rotomem.demo import DemoShot
+    from rotomem.demo import ContactRow, DemoShot
     from rotomem.plates import FramePattern
     from rotomem_client.client import Client
 
@@ -27,6 +27,7 @@ SUMMARY = "render a demo shot, annotate three frames with roto shapes, propagate
 EXAMPLES = """examples:
   rotomem demo                              writes demo_out/contact_sheet.png
   rotomem demo --out /tmp/demo --frames 12 --size 960x540
+  rotomem demo --pictures backend/docs/images       also the README's pictures, the panel drawn from gizmos/
 """
 DAEMON_START_S = 60.0
 MATTES = "mattes/matte.%04d.exr"
@@ -40,6 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--engine", default="auto", help="auto, xmem, warp or copy")
     parser.add_argument("--weights-dir", type=Path, help="folder of installed weights")
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="also draw the README's pictures into this folder")
+    parser.add_argument("--gizmo", type=Path, default=Path("gizmos/Rotomem.gizmo"), help="whose panel --pictures draws")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -62,6 +65,8 @@ def run(options: argparse.Namespace) -> int:
         print(f"daemon at {endpoint}")
         annotated, seconds, engine = propagate_as_artist(endpoint, shot, out / MATTES, engine=options.engine)
     report(shot, out, annotated=annotated, seconds=seconds, engine=engine)
+    if options.pictures:
+        write_pictures(options.pictures, options.gizmo, shot, out, annotated=annotated, engine=engine)
     return 0
 
 
@@ -169,18 +174,44 @@ def report(shot: DemoShot, out: Path, *, annotated: list[int], seconds: float, e
     print(f"contact sheet: {os.path.relpath(sheet)}")
 
 
+def write_pictures(folder: Path, gizmo: Path, shot: DemoShot, out: Path, *, annotated: list[int], engine: str) -> None:
+    """Draw ``panel.png``, ``workflow.png`` and ``before_after.png`` from what the demo has made."""
+    from rotomem.demo.pictures import write_before_after, write_panel, write_workflow
+    from rotomem.plates import FramePattern, read_matte_metadata
+
+    mattes = FramePattern.parse(str(out / MATTES))
+    rows = {row.frame: row for row in shot_rows(shot, mattes, range(shot.first, shot.last + 1), annotated, {})}
+    made = [frame for frame in rows if frame not in annotated]
+    sure = {frame: read_matte_metadata(mattes.path(frame)).confidence or 1.0 for frame in made}
+    write_panel(folder / "panel.png", gizmo, annotated=annotated, first=shot.first, last=shot.last, engine=engine)
+    write_before_after(folder / "before_after.png", rows, annotated, made[len(made) // 3])
+    write_workflow(folder / "workflow.png", rows, annotated, min(made, key=lambda frame: sure[frame]))
+    print(f"pictures: {os.path.relpath(folder)}")
+
+
 def write_sheet(
     path: Path, shot: DemoShot, mattes: FramePattern, *, annotated: list[int], notes: dict[int, str], subtitle: str
 ) -> None:
     """Write the plate, the shapes, the matte and its difference to the truth for frames spread over the shot."""
     import numpy as np
 
-    from rotomem.demo import ContactRow, write_contact_sheet
+    from rotomem.demo import write_contact_sheet
+
+    frames = sorted({*annotated, *np.linspace(shot.first, shot.last, SHEET_ROWS).round().astype(int)})
+    rows = shot_rows(shot, mattes, frames, annotated, notes)
+    write_contact_sheet(path, rows, title="Rotomem demo", subtitle=subtitle)
+
+
+def shot_rows(
+    shot: DemoShot, mattes: FramePattern, frames: Iterable[int], annotated: list[int], notes: dict[int, str]
+) -> list[ContactRow]:
+    """Read what pictures show of ``frames``: plate, mattes, truth, and the roto where it was drawn."""
+    from rotomem.demo import ContactRow
     from rotomem.plates import FramePattern, PlateSource, read_alpha
 
     truths = FramePattern.parse(shot.truth_pattern)
     with contextlib.closing(PlateSource(pattern=shot.plate_pattern, first=shot.first, last=shot.last)) as source:
-        rows = [
+        return [
             ContactRow(
                 frame,
                 source.image(frame),
@@ -189,6 +220,5 @@ def write_sheet(
                 shapes=shot.shapes[frame] if frame in annotated else {},
                 note=notes.get(frame, "drawn by the artist"),
             )
-            for frame in sorted({*annotated, *np.linspace(shot.first, shot.last, SHEET_ROWS).round().astype(int)})
+            for frame in frames
         ]
-    write_contact_sheet(path, rows, title="Rotomem demo", subtitle=subtitle)

@@ -106,7 +106,7 @@ def _row_images(row: ContactRow, tile: tuple[int, int], colours: Mapping[str, Co
         for name, matte in mattes.items():
             tinted = tint(tinted, matte, plate, colours[name])
     second = to_bytes(tinted)
-    _draw_roto(second, row, colours)
+    draw_roto(second, row, colours)
     picture = np.zeros_like(plate)
     for name, matte in mattes.items():
         picture += matte[..., None] * light(_matte_colour(colours, name))
@@ -123,7 +123,8 @@ def _matte_colour(colours: Mapping[str, Colour], name: str) -> Colour:
     return (255, 255, 255) if len(colours) == 1 else colours[name]
 
 
-def _draw_roto(canvas: Bytes, row: ContactRow, colours: Mapping[str, Colour]) -> None:
+def draw_roto(canvas: Bytes, row: ContactRow, colours: Mapping[str, Colour]) -> None:
+    """Draw the row's shapes over ``canvas``, its plate at any size: outline, vertices, dashed feather edge."""
     height, width = row.plate.shape[:2]
     scale = canvas.shape[1] / width
     for name, shapes in row.shapes.items():
