@@ -527,3 +527,56 @@ def test_a_daemon_killed_and_started_again_mid_job_costs_a_status_line(
     finally:
         process.terminate()
         process.wait(timeout=20)
+
+
+def test_a_cancelled_plate_render_ends_the_run_and_leaves_no_trace(
+    connected: Any, plate_files: Callable[..., str], tmp_path: Path
+) -> None:
+    graded = nuke.nodes.Grade(inputs=[read_node(plate_files(1, 20), last=20)], multiply=0.9)
+    roto = _sliding_roto("arm")
+    node = rotomem_node(graded, roto)
+    connected.cancel_render_at = 12  # in the second chunk of eight
+    assert _press_and_wait(connected, node) == "stopped: 0/20 made"
+    assert [(render["first"], render["last"]) for render in connected.renders] == [(1, 8), (9, 16)]
+    assert (node["state"].value(), node["failed"].value()) == ("idle", 0)
+    assert list(tmp_path.glob("rotomem-*")) == []
+    assert [child.class_name for child in connected.root.children] == ["Read", "Grade", "Roto", "Group"]
+
+
+class _Recorder:
+    """The network's end of a client: keeps what it is asked for."""
+
+    def __init__(self) -> None:
+        self.asked: dict[str, Any] = {}
+
+    def propagate(self, session_id: str, first: int, last: int, **settings: Any) -> None:
+        self.asked = {"session_id": session_id, "first": first, "last": last, **settings}
+
+
+@pytest.mark.usefixtures("fake")
+def test_every_setting_of_the_panel_reaches_the_daemon(plate_files: Callable[..., str]) -> None:
+    node = rotomem_node(read_node(plate_files()), _sliding_roto("arm"))
+    nuke.frame(4)
+    changed = {
+        "engine": "xmem",
+        "weights": "studio_2026",
+        "refine_edges": False,
+        "tune": False,
+        "priority": "high",
+        "handles": 2,
+    }
+    for knob, value in changed.items():
+        node[knob].setValue(value)
+    sizes = {}
+    recorder = _Recorder()
+    for process_at in ("auto", "1080", "720", "full"):
+        node["process_at"].setValue(process_at)
+        (request,) = collect(RotomemNode.of(node))
+        Propagation(request)._start(recorder)
+        sizes[process_at] = recorder.asked.pop("processing_size")
+    assert sizes == {"auto": 0, "1080": 1080, "720": 720, "full": 64}
+    assert recorder.asked == {
+        **{"session_id": node["node_uuid"].value(), "first": 1, "last": 9, "handles": 2, "engine": "xmem"},
+        **{"weights": "studio_2026", "refine_edges": False, "tune": False, "priority": 2, "focus": 4},
+        **{"confidence": True, "remake": False},
+    }
