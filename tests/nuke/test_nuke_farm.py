@@ -281,3 +281,38 @@ def test_a_plate_rendered_through_another_node_is_no_farm_render(connected: Any,
 )
 def test_frames_of_a_command_line(words: str, frames: tuple[int, int] | None) -> None:
     assert farm.frames_of_command_line(words.split()) == frames
+
+
+IN_PYTHON_39 = """
+import sys
+sys.path[:0] = [{plugin!r}, {fakes!r}]
+assert sys.version_info[:2] == (3, 9)
+import nuke
+from nuke_scene import roto_node, start
+start(gui=False)
+import rotomem_export
+import rotomem_nuke.api as rm
+from rotomem_client.path_map import map_path, parse_path_map
+from rotomem_client.shapes import ControlPoint, Shape
+from rotomem_nuke import drawing, export, farm, jobfile, roto, vendor
+box = Shape("box", tuple(ControlPoint(xy) for xy in ((1.0, 2.0), (9.0, 2.0), (9.0, 8.0))))
+node = roto_node()
+drawing.draw_shapes(node, "arm", 5, [box], height=64)
+(found,) = roto.roto_objects(node)
+print(found.name, roto.key_frames(node, found))
+print(map_path("Z:\\\\shows\\\\a.exr", parse_path_map(["z:/shows=/mnt"])), farm.frames_of_command_line(["-F", "1-9"]))
+print(rotomem_export.main(["--script", "/none.nk"]), vendor.vendor_folder().name)
+for name in rm.__all__:
+    getattr(rm, name)
+"""
+
+
+def test_the_farms_half_runs_in_python_39(python39: str) -> None:
+    code = IN_PYTHON_39.format(plugin=str(PLUGIN), fakes=str(ROOT / "tests" / "fakes"))
+    done = subprocess.run([python39, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()[-3:]  # before them, that this Python lacks the wheels, where it does
+    assert lines[:2] == ["arm [5]", "/mnt/a.exr (1, 9)"]
+    assert lines[2].startswith("1 ")
+    assert lines[2].endswith("-cp39")
+    assert "rotomem export: there is no script /none.nk; give its path with --script" in done.stderr
