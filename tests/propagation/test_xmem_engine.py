@@ -11,8 +11,8 @@ import torch
 from rotomem.errors import AnnotationError, AnnotationSizeError, SettingError, WeightsCorruptError, WeightsMismatchError
 from rotomem.propagation.engine import Annotations, Image, PropagatedFrame
 from rotomem.propagation.network_frames import network_masks, network_size, plate_mattes
-from rotomem.propagation.pass_blending import HeldPass, blend_passes, certainty, forward_weight
 from rotomem.propagation.object_groups import group_disjoint
+from rotomem.propagation.pass_blending import HeldPass, blend_passes, certainty, forward_weight
 from rotomem.propagation.xmem_engine import XMemEngine, XMemSettings
 from rotomem.vos import FeatureCache, MemoryConfig, Network, save_weights
 from tiny_networks import TINY, random_network

@@ -183,6 +183,7 @@ class Shots:
             processing_size=request.processing_size,
             tune=request.tune,
             shot_id=job.session,
+            tuning_dir=self._store.root / "sessions" / job.session / "tuned",
         )
         names = dict(job.object_ids)
         warnings = [

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,10 +20,11 @@ from rotomem.propagation.flow import PlateFlow, resize_area
 from rotomem.propagation.held_out_cues import Floats, cue_of, held_out_cues
 from rotomem.propagation.network_frames import IMAGENET_MEAN, IMAGENET_STD
 from rotomem.propagation.object_groups import group_disjoint
+from rotomem.propagation.shot_tuning import ShotTuning
 from rotomem.propagation.trail import Belief
 from rotomem.propagation.warp_engine import WarpRun
 from rotomem.tuning.shot_augmentation import AnnotatedFrames
-from rotomem.tuning.shot_tuning import TuningCache, TuningProgress, TuningSettings, tuned_network
+from rotomem.tuning.shot_tuning import TuningCache, TuningSettings, tuned_network
 from rotomem.vos import MemoryConfig, Network
 from rotomem.vos.aggregate import aggregate
 from rotomem.vos.memory_bank import MemoryBank
@@ -36,26 +35,8 @@ MOST_TUNED = 16
 """Annotated frames that tuning learns from; of more, evenly chosen ones."""
 
 
-@dataclass(frozen=True)
-class ShotTuning:
-    """Whether and how the network is tuned to a shot.
-
-    Args:
-        enabled: without tuning the weights are used as they are.
-        settings: of a first round; later rounds go on from the last one with ``further_share`` of its steps.
-        folder: where tuned networks are kept; None keeps none.
-        shot: names the shot there; empty keeps none.
-        revision: of the annotations.
-        on_progress: told of every step.
-    """
-
-    enabled: bool = True
-    settings: TuningSettings = field(default_factory=TuningSettings)
-    further_share: float = 0.5
-    folder: Path | None = None
-    shot: str = ""
-    revision: int = 0
-    on_progress: Callable[[TuningProgress], None] | None = None
+Drawn = frozenset[tuple[int, str, float]]
+"""Frame, object and covered area, in pixels, of every annotation."""
 
 
 class CuedEngine:
@@ -68,7 +49,7 @@ class CuedEngine:
         processing_size: shorter side at which flow and network work, pixels; 0 is 640 on the longer side.
 
     Attributes:
-        tuning: to the next shot that is propagated.
+        tuning: of the next shot that is propagated; the network tuned by it serves until another one is set.
     """
 
     name = "xmem"
@@ -89,6 +70,7 @@ class CuedEngine:
         self._network = network.to(device).eval()
         self._refine_edges = refine_edges
         self._processing_size = processing_size
+        self._tuned: tuple[tuple[ShotTuning, Drawn], Network] | None = None
 
     def propagate(
         self,
@@ -117,17 +99,27 @@ class CuedEngine:
         run.refine = _Refiner(self, run, annotations, cancelled)
         return run.results(frames, focus)
 
-    def network_for(self, frames: Callable[[], AnnotatedFrames], cancelled: Callable[[], bool]) -> Network:
-        """Return the network tuned to the shot, from the cache where it is there.
+    def network_for(
+        self, drawn: Drawn, frames: Callable[[], AnnotatedFrames], cancelled: Callable[[], bool]
+    ) -> Network:
+        """Return the network tuned to the shot: the one of the run before or of the cache where they are of this shot.
 
         Args:
+            drawn: tells annotations apart.
             frames: makes the annotated frames to learn from; asked only if there is something to learn.
         """
         tuning = self.tuning
         if not tuning.enabled:
             return self._network
+        if self._tuned is None or self._tuned[0] != (tuning, drawn):
+            self._tuned = (tuning, drawn), self._tune(tuning, frames, cancelled)
+        return self._tuned[1]
+
+    def _tune(
+        self, tuning: ShotTuning, frames: Callable[[], AnnotatedFrames], cancelled: Callable[[], bool]
+    ) -> Network:
+        start, steps = self._network, tuning.steps
         cache = None
-        settings, start = tuning.settings, self._network
         if tuning.folder is not None and tuning.shot:
             cache = TuningCache(tuning.folder, self.weights_sha256)
             same = cache.find(tuning.shot, tuning.revision, device=self.device)
@@ -135,10 +127,15 @@ class CuedEngine:
                 return same
             latest = cache.latest(tuning.shot, device=self.device)
             if latest is not None:
-                start = latest
-                steps = max(1, round(settings.most_steps * tuning.further_share))
-                settings = dataclasses.replace(settings, most_steps=steps)
-        tuned = tuned_network(start, frames(), settings, on_progress=tuning.on_progress, cancelled=cancelled)
+                start, steps = latest, max(1, steps // 2)
+        tell = tuning.on_progress or (lambda share: None)
+        tuned = tuned_network(
+            start,
+            frames(),
+            TuningSettings(most_steps=steps, seconds=tuning.seconds),
+            on_progress=lambda progress: tell(progress.share),
+            cancelled=cancelled,
+        )
         if cache is not None and not cancelled():
             cache.keep(tuning.shot, tuning.revision, tuned)
         return tuned
@@ -161,13 +158,22 @@ class _Refiner:
         self, frame: int, objects: tuple[str, ...], before: Belief | None, after: Belief | None, belief: Belief
     ) -> Belief:
         if self._network is None:
-            self._network = self._engine.network_for(self._frames_to_learn, self._cancelled)
+            self._network = self._engine.network_for(self._drawn(), self._frames_to_learn, self._cancelled)
+            self._run.check_cancelled()
             self._memories = self._memorise(self._network)
         cue = torch.from_numpy(cue_of(before, after)).to(self._engine.device)
         with torch.inference_mode():
             image = _normalised(self._run.plate, frame, self._engine.device)
             mattes = torch.stack(list(_each_matte(self._memories, objects, image, cue)), dim=-1)
         return dataclasses.replace(belief, mattes=mattes.float().cpu().numpy())
+
+    def _drawn(self) -> Drawn:
+        annotated = self._run.annotated
+        return frozenset(
+            (frame, name, float(self._annotations[frame][name].sum(dtype=np.float64)))
+            for name, frames in annotated.items()
+            for frame in frames
+        )
 
     def _frames_to_learn(self) -> AnnotatedFrames:
         plate, device = self._run.plate, self._engine.device

@@ -64,7 +64,8 @@ def _make_xmem(
     weights_dir: Path, *, weights: str, device: str, refine_edges: bool, processing_size: int, tune: bool
 ) -> Engine:
     # Imported here: torch takes seconds that warp need not pay.
-    from rotomem.propagation.cued_engine import CuedEngine, ShotTuning
+    from rotomem.propagation.cued_engine import CuedEngine
+    from rotomem.propagation.shot_tuning import ShotTuning
     from rotomem.propagation.xmem_engine import XMemEngine, XMemSettings, choose_device
     from rotomem.vos import load_network
 

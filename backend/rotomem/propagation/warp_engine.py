@@ -167,7 +167,7 @@ class WarpRun:
                 if isinstance(part, Gap):
                     yield from self._results_of(part)
                 else:
-                    self._check_cancelled()
+                    self.check_cancelled()
                     yield self._finish(part, {})
         except _Cancelled:
             return
@@ -185,7 +185,8 @@ class WarpRun:
             else:
                 self._waiting[frame] = waiting
 
-    def _check_cancelled(self) -> None:
+    def check_cancelled(self) -> None:
+        """End the results here if the job was cancelled."""
         if self._cancelled():
             raise _Cancelled
 
@@ -220,7 +221,7 @@ class WarpRun:
         from_right = self._trail(gap, right, step=-1)
         packed_votes: dict[int, PackedCounts] = {}
         for frame in range(right - 1, left, -1):
-            self._check_cancelled()
+            self.check_cancelled()
             with self._clock.phase("flow"):
                 displacement = self.plate.displacement(frame, frame + 1)
             votes = self._count_votes(from_right, frame, displacement)
@@ -260,7 +261,7 @@ class WarpRun:
             return Trail(self.plate, key, step=step, mattes=mattes)
 
     def _pair(self, target: int, source: int) -> FramePair:
-        self._check_cancelled()
+        self.check_cancelled()
         with self._clock.phase("flow"):
             return self.plate.pair(target, source)
 

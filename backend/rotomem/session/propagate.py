@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
 import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from rotomem.config import Settings
 from rotomem.errors import CancelledError
@@ -17,6 +15,7 @@ from rotomem.plates import FramePattern, PlateSource
 from rotomem.propagation import make_engine
 from rotomem.propagation.engine import Engine
 from rotomem.propagation.gaps import distance_from
+from rotomem.propagation.shot_tuning import ShotTuning, TunedToShot
 from rotomem.session.annotated_mattes import rasterize_annotations
 from rotomem.session.matte_writer import MatteWriter
 from rotomem.session.seams import SeamMeter
@@ -80,6 +79,8 @@ def _propagate(
     on_progress(Progress(len(kept), len(frames), "preparing", 0.0))
     annotations = rasterize_annotations(task.annotations, size=source.size)
     engine = engine or engine_of(task)
+    if isinstance(engine, TunedToShot):
+        engine.tuning = _tuning_of(task, lambda phase: on_progress(Progress(len(kept), len(frames), phase, 0.0)))
     log.info("propagating frames %d-%d with engine %s, %d of them kept", first, last, engine.name, len(kept))
 
     started = time.monotonic()
@@ -110,6 +111,26 @@ def _propagate(
     )
 
 
+def _tuning_of(task: PropagationTask, tell: Callable[[str], None]) -> ShotTuning:
+    """Return how the engine is to be tuned to the shot; ``tell`` hears of every tenth of the way."""
+    told = -1
+
+    def on_progress(share: float) -> None:
+        nonlocal told
+        tenth = int(10 * share)
+        if tenth > told:
+            told = tenth
+            tell(f"tuning to the shot, {10 * tenth} %")
+
+    return ShotTuning(
+        enabled=task.tune,
+        folder=task.tuning_dir,
+        shot=task.shot_id,
+        revision=task.revision,
+        on_progress=on_progress,
+    )
+
+
 def _is_kept(task: PropagationTask, frame: int) -> bool:
     return frame in task.current and FramePattern.parse(task.output_pattern).path(frame).is_file()
 
@@ -133,17 +154,14 @@ def engine_of(task: PropagationTask) -> Engine:
     weights_dir = task.weights_dir or Settings.load().weights_dir
     candidates = [*weights_dir.glob("*"), Path(task.weights)] if task.weights else weights_dir.glob("*")
     files = sorted((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in candidates if path.is_file())
-    # What some engines alone can do is asked of those whose maker takes it.
-    known = inspect.signature(make_engine).parameters
-    wanted = {"processing_size": task.processing_size, "tune": task.tune, "shot_id": task.shot_id}
     return _kept_engine(
         task.engine,
         task.device,
         task.weights,
         weights_dir,
         refine_edges=task.refine_edges,
+        processing_size=task.processing_size,
         weights_files=tuple(files),
-        further=tuple((name, value) for name, value in wanted.items() if name in known),
     )
 
 
@@ -155,17 +173,20 @@ def _kept_engine(
     weights_dir: Path,
     *,
     refine_edges: bool,
+    processing_size: int,
     weights_files: tuple[tuple[str, int, int], ...],
-    further: tuple[tuple[str, Any], ...],
 ) -> Engine:
     """Keep the last engine for the next job of this process: its weights are loaded and its frames are encoded.
 
     Args:
         weights_files: path, modification time and size of what is installed; another file means another engine.
-        further: arguments by name.
     """
     del weights_files
-    arguments: dict[str, Any] = dict(further)
     return make_engine(
-        name, device=device, weights=weights, weights_dir=weights_dir, refine_edges=refine_edges, **arguments
+        name,
+        device=device,
+        weights=weights,
+        weights_dir=weights_dir,
+        refine_edges=refine_edges,
+        processing_size=processing_size,
     )

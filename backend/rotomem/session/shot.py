@@ -64,6 +64,7 @@ class PropagationTask:
         processing_size: shorter side in pixels at which the engine works; 0 takes the engine's own default.
         tune: tune the network to the shot, where the engine can.
         shot_id: names the shot in the tuning cache.
+        tuning_dir: where that cache lies; None keeps nothing.
     """
 
     plate: PlateReference
@@ -85,6 +86,7 @@ class PropagationTask:
     processing_size: int = 0
     tune: bool = True
     shot_id: str = ""
+    tuning_dir: Path | None = None
 
 
 @dataclass(frozen=True)

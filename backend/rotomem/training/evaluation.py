@@ -8,7 +8,6 @@ synthetic shots are never averaged together.
 
 from __future__ import annotations
 
-import inspect
 import multiprocessing
 import os
 import time
@@ -16,7 +15,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -51,8 +49,7 @@ class EngineSettings:
 
     def make(self, name: str) -> Engine:
         """Raises what ``make_engine`` raises."""
-        options: dict[str, Any] = {"tune": self.tune} if "tune" in inspect.signature(make_engine).parameters else {}
-        return make_engine(name, weights_dir=self.weights_dir, device=self.device, weights=self.weights, **options)
+        return make_engine(name, weights_dir=self.weights_dir, device=self.device, weights=self.weights, tune=self.tune)
 
 
 def annotated_frames(count: int, total: int) -> list[int]:

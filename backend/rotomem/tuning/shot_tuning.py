@@ -34,14 +34,15 @@ class TuningSettings:
     """How a network is tuned to a shot.
 
     Args:
-        seconds: budget; tuning ends at it, or after ``most_steps``.
+        most_steps: tuning ends after as many; the same steps give the same network.
+        seconds: budget; tuning ends at it if that comes first.
         peak_rate: of learning.
         side: of the views learned from, pixels, a multiple of 16; batch: how many in a step.
         freeze_encoders: leave keys and values as shipped; only the decoder and its cue learn.
     """
 
-    seconds: float = 60.0
-    most_steps: int = 2000
+    seconds: float = 85.0
+    most_steps: int = 120
     peak_rate: float = 6e-4
     side: int = 160
     batch: int = 2

@@ -1,0 +1,38 @@
+"""Whether and how an engine tunes its network to the shot. Without torch, so that engines without it start fast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+
+@dataclass(frozen=True)
+class ShotTuning:
+    """Tuning to one shot.
+
+    Args:
+        enabled: without tuning the weights are used as they are.
+        steps: of a first round; a round that goes on from an earlier one's network takes half as many.
+        seconds: at which tuning ends, whatever steps were taken.
+        folder: where tuned networks are kept; None keeps none.
+        shot: names the shot there; empty keeps none.
+        revision: of the annotations.
+        on_progress: told the share that is done, from 0 to 1, after every step.
+    """
+
+    enabled: bool = True
+    steps: int = 120
+    seconds: float = 85.0
+    folder: Path | None = None
+    shot: str = ""
+    revision: int = 0
+    on_progress: Callable[[float], None] | None = None
+
+
+@runtime_checkable
+class TunedToShot(Protocol):
+    """An engine that is tuned to each shot; set ``tuning`` before ``propagate``."""
+
+    tuning: ShotTuning
