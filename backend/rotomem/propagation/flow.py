@@ -58,10 +58,17 @@ class PlateFlow:
         source: the plate.
         cache_bytes: for flow, and as much again for colours.
         longer_side_px: see ``flow_size``.
+        estimate: another estimator than DIS: takes two frames (h, w, 3) RGB and returns the flow at the first's pixels
+            towards the second.
     """
 
     def __init__(
-        self, source: FrameSource, *, cache_bytes: int | None = None, longer_side_px: int = LONGER_SIDE_PX
+        self,
+        source: FrameSource,
+        *,
+        cache_bytes: int | None = None,
+        longer_side_px: int = LONGER_SIDE_PX,
+        estimate: Callable[[Colours, Colours], Displacement] | None = None,
     ) -> None:
         cache_bytes = CACHE_BYTES if cache_bytes is None else cache_bytes
         self._source = source
@@ -69,6 +76,7 @@ class PlateFlow:
         self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         self._dis.setFinestScale(FINEST_SCALE)
         self._dis.setVariationalRefinementIterations(REFINEMENT_ITERATIONS)
+        self._estimate = estimate or self._dense_inverse_search
         self._colours = _Cache[int, Colours](cache_bytes)
         self._flow = _Cache[tuple[int, int], NDArray[np.float16]](cache_bytes)
 
@@ -85,12 +93,14 @@ class PlateFlow:
         """Return the flow alone, without the check."""
 
         def compute() -> NDArray[np.float16]:
-            grey = [cv2.cvtColor(self.colours(frame), cv2.COLOR_RGB2GRAY) for frame in (target, source)]
-            return np.asarray(
-                self._dis.calc(grey[0], grey[1], np.zeros((*self.size, 2), np.float32)), dtype=np.float16
-            )  # half: 1/32 px at 64 px
+            flow = self._estimate(self.colours(target), self.colours(source))
+            return np.asarray(flow, dtype=np.float16)  # half: 1/32 px at 64 px
 
         return self._flow.get((target, source), compute).astype(np.float32)
+
+    def _dense_inverse_search(self, target: Colours, source: Colours) -> Displacement:
+        grey = [cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY) for colours in (target, source)]
+        return np.asarray(self._dis.calc(grey[0], grey[1], np.zeros((*self.size, 2), np.float32)), dtype=np.float32)
 
     def _shrink(self, frame: int) -> Colours:
         height, width = self.size
