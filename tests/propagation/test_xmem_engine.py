@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import torch
 
 from rotomem.errors import AnnotationError, AnnotationSizeError, SettingError, WeightsCorruptError, WeightsMismatchError
 from rotomem.propagation.engine import Annotations, Image, PropagatedFrame
+from rotomem.propagation.feature_folder import FeatureFolder
 from rotomem.propagation.network_frames import network_masks, network_size, plate_mattes
 from rotomem.propagation.object_groups import group_disjoint
 from rotomem.propagation.pass_blending import HeldPass, blend_passes, certainty, forward_weight
@@ -53,8 +56,9 @@ def run(
     objects: tuple[str, ...] = ("hero",),
     shot: Shot | None = None,
     cancelled: Callable[[], bool] = lambda: False,
+    focus: int | None = None,
 ) -> list[PropagatedFrame]:
-    return list(engine.propagate(shot or Shot(), annotations, objects, frames, cancelled=cancelled))
+    return list(engine.propagate(shot or Shot(), annotations, objects, frames, cancelled=cancelled, focus=focus))
 
 
 def by_frame(results: list[PropagatedFrame]) -> Mapping[int, PropagatedFrame]:
@@ -86,6 +90,111 @@ def test_annotated_frames_come_first_then_gap_by_gap(engine: XMemEngine) -> None
     order = [result.frame for result in run(engine, {3: {"hero": matte_at(0)}, 6: {"hero": matte_at(9)}}, range(1, 9))]
     # Frames before the first annotation are reached backward, between two forward once the backward pass is done.
     assert order == [3, 6, 2, 1, 4, 5, 7, 8]
+
+
+def test_the_gap_under_the_artists_eye_comes_first_and_nothing_else_changes(engine: XMemEngine) -> None:
+    annotations = {3: {"hero": matte_at(0)}, 6: {"hero": matte_at(9)}, 12: {"hero": matte_at(40)}}
+    plain = run(engine, annotations, range(1, 15))
+    focused = run(engine, annotations, range(1, 15), focus=8)
+    assert [result.frame for result in focused] == [3, 6, 12, 7, 8, 9, 10, 11, 4, 5, 13, 14, 2, 1]
+    assert_equal(by_frame(focused), by_frame(plain), range(1, 15))
+
+
+def test_a_part_of_the_range_is_made_as_in_the_whole(engine: XMemEngine) -> None:
+    # What is left of a cancelled job joins what it had made without a jump.
+    objects = ("left", "right")
+    annotations = {
+        3: {"left": matte_at(0), "right": matte_at(50)},
+        6: {"left": matte_at(4)},
+        9: {"right": matte_at(60)},
+    }
+    whole = by_frame(run(engine, annotations, range(1, 15), objects=objects))
+    for part in (range(1, 3), range(5, 8), range(11, 15)):
+        results = by_frame(run(engine, annotations, part, objects=objects))
+        assert sorted(results) == list(part)
+        assert_equal(results, whole, part)
+
+
+def assert_equal(
+    results: Mapping[int, PropagatedFrame], expected: Mapping[int, PropagatedFrame], frames: range
+) -> None:
+    for frame in frames:
+        assert np.array_equal(results[frame].mattes, expected[frame].mattes), frame
+        assert np.array_equal(results[frame].confidence, expected[frame].confidence), frame
+        assert results[frame].disagreement == expected[frame].disagreement
+
+
+def test_disagreement_is_told_where_both_sides_are_drawn(engine: XMemEngine) -> None:
+    annotations = {1: {"hero": matte_at(0)}, 6: {"hero": matte_at(60)}}
+    results = by_frame(run(engine, annotations, range(1, 9)))
+    one_side = [results[frame].disagreement for frame in (1, 6, 7, 8)]
+    assert one_side == [None] * 4
+    between = [results[frame].disagreement for frame in range(2, 6)]
+    assert all(figure is not None and 0 < figure < 1 for figure in between)
+
+
+class DrawnWhenAsked(Mapping[str, Image]):
+    """A frame's mattes, unpacked at every look; ``open`` are those that someone holds."""
+
+    open: ClassVar[int] = 0
+    most_open: ClassVar[int] = 0
+
+    def __init__(self, column: int) -> None:
+        self._column = column
+
+    def __getitem__(self, name: str) -> Image:
+        matte = matte_at(self._column)
+        cls = DrawnWhenAsked
+        cls.open += 1
+        cls.most_open = max(cls.open, cls.most_open)
+        weakref.finalize(matte, self._close)
+        return matte
+
+    @staticmethod
+    def _close() -> None:
+        DrawnWhenAsked.open -= 1
+
+    def __contains__(self, name: object) -> bool:
+        return name == "hero"
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(["hero"])
+
+    def __len__(self) -> int:
+        return 1
+
+
+def test_annotated_mattes_are_not_held_at_plate_size(engine: XMemEngine) -> None:
+    annotations = {frame: DrawnWhenAsked(frame) for frame in range(1, 13)}
+    results = by_frame(run(engine, annotations, range(1, 14)))
+    assert np.array_equal(results[9].mattes[0], matte_at(9))
+    assert DrawnWhenAsked.most_open <= 2
+
+
+def test_frames_encoded_on_disk_serve_the_next_process(engine: XMemEngine, tmp_path: Path) -> None:
+    annotations = {1: {"hero": matte_at(0)}, 6: {"hero": matte_at(9)}}
+    engine.feature_folder = FeatureFolder(tmp_path / "features", max_bytes=1 << 24)
+    first = by_frame(run(engine, annotations, range(1, 8)))
+
+    other = XMemEngine(random_network(), weights_sha256="0" * 64, device="cpu", settings=engine.settings)
+    other.feature_folder = engine.feature_folder
+    encoded: list[int] = []
+    other._network.key_encoder.register_forward_hook(lambda *_: encoded.append(1))
+    assert_equal(by_frame(run(other, annotations, range(1, 8))), first, range(1, 8))
+    assert encoded == []
+
+
+def test_the_folder_of_encoded_frames_is_bounded_and_each_shots_own(engine: XMemEngine, tmp_path: Path) -> None:
+    annotations = {1: {"hero": matte_at(0)}}
+    engine.feature_folder = FeatureFolder(tmp_path / "one", max_bytes=1 << 24)
+    run(engine, annotations, range(1, 8))
+    whole = sum(path.stat().st_size for path in (tmp_path / "one").iterdir())
+    engine.feature_folder = FeatureFolder(tmp_path / "other", max_bytes=whole // 2)
+    run(engine, annotations, range(1, 8))
+    assert whole // 4 < sum(path.stat().st_size for path in (tmp_path / "other").iterdir()) <= whole // 2
+    engine.feature_folder = None
+    run(engine, {2: {"hero": matte_at(0)}}, range(1, 20))
+    assert sum(path.stat().st_size for path in (tmp_path / "one").iterdir()) == whole
 
 
 @pytest.mark.parametrize("annotated", [1, 9, 5])

@@ -5,6 +5,7 @@ Written from ``specs/xmem.md`` and the papers (XMem, ECCV 2022; XMem++, ICCV 202
 
 from rotomem.vos.checkpoint import LoadedNetwork, convert_checkpoint, load_network, save_weights
 from rotomem.vos.config import MemoryConfig, NetworkConfig
+from rotomem.vos.cuda import accelerate_for_cuda
 from rotomem.vos.disk_tier import DiskTier
 from rotomem.vos.feature_cache import FeatureCache
 from rotomem.vos.flow_prior import Track, carry_mattes, extend_track, flow_agreement, join_priors
@@ -26,6 +27,7 @@ __all__ = [
     "PriorFeatures",
     "Track",
     "WeightsFile",
+    "accelerate_for_cuda",
     "add_weights",
     "carry_mattes",
     "convert_checkpoint",

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
+import logging
+import os
+import shutil
+
 import torch
 
 from rotomem.vos.network import Network
+
+log = logging.getLogger(__name__)
 
 
 def accelerate_for_cuda(network: Network, *, compiler_backend: str | None = None) -> Network:
@@ -12,7 +19,8 @@ def accelerate_for_cuda(network: Network, *, compiler_backend: str | None = None
 
     The decoder alone is compiled: it is most of the time and, unlike the encoders, its results are copied before it
     runs again, as graphs that write to the same memory each time require. State dict and results keep their names and
-    meaning. A new frame size or number of objects compiles anew. On any other device nothing changes.
+    meaning. A new frame size or number of objects compiles anew. A machine that cannot compile runs the decoder as it
+    is. On any other device nothing changes.
 
     Args:
         network: in evaluation mode, on its device.
@@ -23,5 +31,14 @@ def accelerate_for_cuda(network: Network, *, compiler_backend: str | None = None
     elif next(network.parameters()).device.type == "cuda":
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
         torch.backends.cudnn.benchmark = True
-        network.decoder.compile(mode="reduce-overhead", dynamic=False, fullgraph=True)
+        if _can_compile():
+            network.decoder.compile(mode="reduce-overhead", dynamic=False, fullgraph=True)
+        else:
+            log.warning("the network runs uncompiled, since Triton or a C compiler is missing on this machine")
     return network
+
+
+def _can_compile() -> bool:
+    """Return whether inductor finds what it needs; without it the first frame would fail."""
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
+    return importlib.util.find_spec("triton") is not None and compiler is not None
