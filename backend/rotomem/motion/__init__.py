@@ -1,0 +1,12 @@
+"""Moving objects from optical flow, and their masks corrected by appearance. Tensors in, tensors out.
+
+Written from the papers: OCLR (Xie et al., NeurIPS 2022) and Appearance-Based Refinement for Object-Centric Motion
+Segmentation (Xie et al., ECCV 2024); sections and equations named in this package are of the latter. Tensors have the
+published names, so that published checkpoints load.
+"""
+
+from rotomem.motion.config import DinoConfig
+from rotomem.motion.dino import DinoFeatures
+from rotomem.motion.frames import normalise_frames, working_size
+
+__all__ = ["DinoConfig", "DinoFeatures", "normalise_frames", "working_size"]

@@ -1,0 +1,84 @@
+"""The motion networks' numbers against the published implementations', with the same weights in both."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from rotomem.motion import DinoConfig, DinoFeatures, normalise_frames
+
+EXACT = 1e-4
+HALF = 2e-3
+
+
+def names_and_shapes(folder: Path, name: str) -> dict[str, list[int]]:
+    content: dict[str, list[int]] = json.loads((folder / f"{name}.state_dict.json").read_text())
+    return content
+
+
+def fill(network: nn.Module, shared: Path) -> None:
+    spec = importlib.util.spec_from_file_location("conformance_weights", shared / "conformance" / "weights.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    network.load_state_dict(module.fill_state_dict(network.state_dict()))
+    network.eval()
+
+
+def difference(ours: Tensor, published: Any) -> float:
+    expected = torch.from_numpy(np.asarray(published)).float()
+    assert ours.shape == expected.shape
+    return float((ours.float() - expected).abs().max())
+
+
+@pytest.fixture(scope="module")
+def folder(shared: Path) -> Path:
+    return shared / "conformance" / "motion"
+
+
+@pytest.fixture(scope="module")
+def refinement(folder: Path) -> dict[str, Any]:
+    with np.load(folder / "refinement.npz") as arrays:
+        return dict(arrays)
+
+
+@pytest.fixture(scope="module")
+def images(refinement: dict[str, Any]) -> Tensor:
+    return normalise_frames(torch.from_numpy(refinement["frames"]).permute(0, 3, 1, 2).float() / 255)
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "parameters"),
+    [
+        ("dino_vits16", DinoConfig.vits16(), 21_665_664),
+        ("dino_vits8", DinoConfig.vits8(), 21_670_272),
+    ],
+)
+def test_dino_has_the_published_tensors(folder: Path, name: str, config: DinoConfig, parameters: int) -> None:
+    with torch.device("meta"):
+        network = DinoFeatures(config)
+    shapes = {tensor: list(value.shape) for tensor, value in network.state_dict().items()}
+    assert shapes == names_and_shapes(folder, name)
+    assert sum(parameter.numel() for parameter in network.parameters()) == parameters
+
+
+@pytest.mark.parametrize(
+    ("array", "config"), [("dino16", DinoConfig.vits16()), ("dino8", DinoConfig.vits8())], ids=["vits16", "vits8"]
+)
+def test_dino_gives_the_published_features(
+    shared: Path, refinement: dict[str, Any], images: Tensor, array: str, config: DinoConfig
+) -> None:
+    network = DinoFeatures(config)
+    fill(network, shared)
+    published = refinement[array]
+    with torch.no_grad():
+        features = network(images[: len(published)])
+    assert difference(features.flatten(1, 2), published) < HALF
