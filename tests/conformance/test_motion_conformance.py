@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rotomem.motion import DinoConfig, DinoFeatures, normalise_frames
+from rotomem.motion import DinoConfig, DinoFeatures, FlowSegmenter, normalise_frames
 
 EXACT = 1e-4
 HALF = 2e-3
@@ -31,6 +32,14 @@ def fill(network: nn.Module, shared: Path) -> None:
     spec.loader.exec_module(module)
     network.load_state_dict(module.fill_state_dict(network.state_dict()))
     network.eval()
+
+
+def check_tensors(make: Callable[[], nn.Module], folder: Path, name: str, parameters: int) -> None:
+    with torch.device("meta"):
+        network = make()
+    shapes = {tensor: list(value.shape) for tensor, value in network.state_dict().items()}
+    assert shapes == names_and_shapes(folder, name)
+    assert sum(parameter.numel() for parameter in network.parameters()) == parameters
 
 
 def difference(ours: Tensor, published: Any) -> float:
@@ -63,11 +72,7 @@ def images(refinement: dict[str, Any]) -> Tensor:
     ],
 )
 def test_dino_has_the_published_tensors(folder: Path, name: str, config: DinoConfig, parameters: int) -> None:
-    with torch.device("meta"):
-        network = DinoFeatures(config)
-    shapes = {tensor: list(value.shape) for tensor, value in network.state_dict().items()}
-    assert shapes == names_and_shapes(folder, name)
-    assert sum(parameter.numel() for parameter in network.parameters()) == parameters
+    check_tensors(lambda: DinoFeatures(config), folder, name, parameters)
 
 
 @pytest.mark.parametrize(
@@ -82,3 +87,16 @@ def test_dino_gives_the_published_features(
     with torch.no_grad():
         features = network(images[: len(published)])
     assert difference(features.flatten(1, 2), published) < HALF
+
+
+def test_flow_segmenter_has_the_published_tensors(folder: Path) -> None:
+    check_tensors(FlowSegmenter, folder, "oclr", 20_660_932)
+
+
+def test_flow_segmenter_gives_the_published_shapes_and_order(shared: Path, folder: Path) -> None:
+    network = FlowSegmenter()
+    fill(network, shared)
+    with np.load(folder / "oclr.npz") as arrays, torch.no_grad():
+        segmentation = network(torch.from_numpy(arrays["flow"]).float())
+        assert difference(segmentation.amodal_logits, arrays["amodal_logits"]) < EXACT
+        assert difference(segmentation.order, arrays["order"]) < EXACT

@@ -5,8 +5,19 @@ Segmentation (Xie et al., ECCV 2024); sections and equations named in this packa
 published names, so that published checkpoints load.
 """
 
-from rotomem.motion.config import DinoConfig
+from rotomem.motion.config import CorrectorConfig, DinoConfig, FlowConfig, SelectorConfig
 from rotomem.motion.dino import DinoFeatures
+from rotomem.motion.flow_segmenter import FlowSegmentation, FlowSegmenter
 from rotomem.motion.frames import normalise_frames, working_size
 
-__all__ = ["DinoConfig", "DinoFeatures", "normalise_frames", "working_size"]
+__all__ = [
+    "CorrectorConfig",
+    "DinoConfig",
+    "DinoFeatures",
+    "FlowConfig",
+    "FlowSegmentation",
+    "FlowSegmenter",
+    "SelectorConfig",
+    "normalise_frames",
+    "working_size",
+]
