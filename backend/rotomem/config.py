@@ -43,6 +43,7 @@ class Settings:
         weights_dir: installed network weights.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         threads: CPU threads for torch and OpenCV; 0 takes one per core.
+        features_mb: what encoded frames may have on the store's disk, all sessions together, MiB; 0 keeps none.
     """
 
     endpoint: str = "tcp://127.0.0.1:7447"
@@ -50,6 +51,7 @@ class Settings:
     weights_dir: Path = _data_dir() / "weights"
     device: str = "auto"
     threads: int = 0
+    features_mb: int = 8192
 
     @classmethod
     def load(

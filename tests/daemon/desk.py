@@ -28,16 +28,24 @@ class Desk:
         now: seconds; the clock of the writers, moved by the test.
     """
 
-    def __init__(self, root: Path, *, now: float = 1000.0, keep_bytes: Optional[int] = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        now: float = 1000.0,
+        keep_bytes: Optional[int] = None,
+        keep_feature_bytes: Optional[int] = None,
+    ) -> None:
         self.now = now
         self.root = root
         self.keep_bytes = keep_bytes
+        self.keep_feature_bytes = keep_feature_bytes
         self.start()
 
     def start(self) -> None:
         """Be a daemon that has just started on the store."""
         self.store = Store(self.root)
-        self.pruner = Pruner(self.store, self.keep_bytes)
+        self.pruner = Pruner(self.store, self.keep_bytes, keep_feature_bytes=self.keep_feature_bytes)
         self.jobs: dict[str, Task] = {}
         self.priorities: dict[str, int] = {}
         self.sent: dict[bytes, list[tuple[Message, str]]] = {}

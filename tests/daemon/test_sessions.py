@@ -548,6 +548,26 @@ def test_a_store_with_a_bound_prunes_itself_when_jobs_end(tmp_path: Path, plate:
     desk.close()
 
 
+def test_encoded_frames_of_all_sessions_are_bounded_the_least_recently_used_go_first(
+    tmp_path: Path, plate: Plate
+) -> None:
+    desk = Desk(tmp_path / "bounded", keep_feature_bytes=250)
+    desk.connect(ANNA, "c1")
+    desk.ask(ANNA, OpenSession("sh010", plate, ("hero", "car")), SessionState)
+    files = []
+    for age, session in enumerate(("sh010", "sh020", "sh010", "sh020")):
+        folder = desk.store.root / "sessions" / session / "features"
+        folder.mkdir(parents=True, exist_ok=True)
+        files.append(folder / f"{age}.features")
+        files[-1].write_bytes(bytes(100))
+        os.utime(files[-1], (1000 + age, 1000 + age))
+    rounds(desk)
+    assert [file.exists() for file in files] == [False, False, True, True]
+    assert desk.ask(ANNA, RemoveSession("sh010"), StorePruned).files > 1
+    assert [file.exists() for file in files] == [False, False, False, True]
+    desk.close()
+
+
 def test_sessions_are_listed_and_removed_with_all_their_files(desk: Desk) -> None:
     rounds(desk)
     desk.ask(ANNA, OpenSession("sh020", Plate(1, 2), ("hero",)), SessionState)

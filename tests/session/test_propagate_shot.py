@@ -28,6 +28,7 @@ from rotomem.errors import (
     WeightsMissingError,
 )
 from rotomem.plates import read_alpha, read_confidence, read_matte_metadata
+from rotomem.propagation.xmem_engine import XMemEngine
 from rotomem.session import (
     MatteWritten,
     PlateReference,
@@ -39,6 +40,7 @@ from rotomem.session import (
 from rotomem.session.propagate import engine_of
 from rotomem.vos import Network, NetworkConfig, save_weights
 from rotomem_client.shapes import ControlPoint, Shape
+from tiny_networks import random_network
 
 WIDTH, HEIGHT = 64, 48
 
@@ -238,6 +240,23 @@ def test_cancelling_keeps_the_mattes_already_made(task: PropagationTask) -> None
     with pytest.raises(CancelledError, match="2 of 6 frames"):
         recorder.run(task)
     assert len(list(Path(task.output_pattern).parent.glob("*.exr"))) == 2
+
+
+def test_encoded_frames_are_kept_in_the_shots_own_folder(task: PropagationTask, tmp_path: Path) -> None:
+    engine = XMemEngine(random_network(), weights_sha256="", device="cpu")
+
+    def kept(shot: str, megabytes: int) -> int:
+        folder = tmp_path / shot
+        job = dataclasses.replace(
+            task, output_pattern=str(folder / "m.%04d.exr"), feature_dir=folder / "f", feature_bytes=megabytes << 20
+        )
+        propagate_shot(job, on_matte=lambda _: None, on_progress=lambda _: None, cancelled=lambda: False, engine=engine)
+        return len(list((folder / "f").glob("*")))
+
+    assert (
+        kept("one", 64) == kept("other", 64) == 6 + 4
+    )  # the decoder saw four of six
+    assert kept("none", 0) == 0
 
 
 def test_the_next_job_of_a_process_gets_the_engine_of_the_last_one_unless_weights_changed(

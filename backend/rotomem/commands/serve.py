@@ -75,6 +75,7 @@ def run(options: argparse.Namespace) -> int:
         allow_remote=options.allow_remote,
         plate_roots=options.plate_roots,
         store_gb=options.store_gb,
+        features_mb=settings.features_mb,
         on_ready=announce,
     )
     return 0

@@ -1,7 +1,8 @@
-"""What the store forgets: mattes that newer ones have superseded, and sessions that nobody needs."""
+"""What the store forgets: superseded mattes, encoded frames long unused, and sessions that nobody needs."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 from collections.abc import Iterable
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from rotomem.daemon.refusals import BusySessionError
 from rotomem.daemon.rows import MatteRow
-from rotomem.daemon.store import Store
+from rotomem.daemon.store import FEATURES, Store
 
 log = logging.getLogger(__name__)
 
@@ -19,16 +20,20 @@ class Pruner:
 
     Args:
         keep_bytes: what all mattes may have on disk; None prunes only when asked.
+        keep_feature_bytes: what the encoded frames of all sessions may have; None leaves each session its own bound.
     """
 
-    def __init__(self, store: Store, keep_bytes: int | None = None) -> None:
+    def __init__(self, store: Store, keep_bytes: int | None = None, *, keep_feature_bytes: int | None = None) -> None:
         self._store = store
         self._keep_bytes = keep_bytes
+        self._keep_feature_bytes = keep_feature_bytes
 
     def keep_bound(self) -> None:
-        """Prune to the setting; call it when mattes may have been superseded."""
+        """Prune to the settings; call it when mattes may have been superseded and frames encoded."""
         if self._keep_bytes is not None:
             self.prune(self._keep_bytes)
+        if self._keep_feature_bytes is not None:
+            self._prune_features(self._keep_feature_bytes)
 
     def prune(self, keep_bytes: int) -> tuple[int, int]:
         """Delete superseded mattes, the oldest first, until all mattes have at most ``keep_bytes``.
@@ -99,6 +104,20 @@ class Pruner:
     def size_of(self, session_id: str) -> int:
         """Return the bytes that a session's mattes have on disk."""
         return _size_on_disk(row for row in self._store.index.all_mattes(session_id))
+
+    def _prune_features(self, keep_bytes: int) -> None:
+        """Delete encoded frames, the least recently used first; a job that misses one encodes it again."""
+        files = []
+        for path in (self._store.root / "sessions").glob(f"*/{FEATURES}/*"):
+            with contextlib.suppress(OSError):  # a worker prunes its own session
+                status = path.stat()
+                files.append((status.st_mtime, status.st_size, path))
+        excess = sum(size for _, size, _ in files) - keep_bytes
+        for _, size, path in sorted(files):
+            if excess <= 0:
+                return
+            path.unlink(missing_ok=True)
+            excess -= size
 
     def _delete_unlisted(self, rows: list[MatteRow], open_jobs: set[str]) -> None:
         """Delete what no row names: the mattes of a job's run that the next daemon took over into another run."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rotomem import __version__
+from rotomem.config import Settings
 from rotomem.daemon.dispatch import Dispatcher
 from rotomem.daemon.inbox import Inbox
 from rotomem.daemon.jobs import WorkerPool
@@ -41,6 +42,7 @@ def serve(
     allow_remote: bool = False,
     plate_roots: Sequence[Path] = (),
     store_gb: float | None = None,
+    features_mb: int = Settings.features_mb,
     runners: Runners = _RUNNERS,
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
@@ -54,6 +56,7 @@ def serve(
         plate_roots: folders below which plates may be read by their pattern; none means anywhere.
         store_gb: what all mattes may have on disk, in 10⁹ bytes; superseded ones above that are deleted, the oldest
             first. None deletes none on its own.
+        features_mb: what encoded frames may have on disk, all sessions together, MiB; the least recently used go first.
         runners: what the worker runs.
         on_ready: called once with the endpoint as bound, when clients can connect.
 
@@ -67,9 +70,12 @@ def serve(
         stack.callback(store.close)
         inbox = Inbox()
         environment = {} if threads == 0 else {"OMP_NUM_THREADS": str(threads)}
-        shots = Shots(store, plate_roots=plate_roots, device=device, weights_dir=weights_dir)
+        feature_bytes = features_mb << 20
+        shots = Shots(
+            store, plate_roots=plate_roots, device=device, weights_dir=weights_dir, feature_bytes=feature_bytes
+        )
         server = Server(endpoint, welcome, inbox, worker_state=lambda: pool.state)
-        pruner = Pruner(store, None if store_gb is None else int(store_gb * 1e9))
+        pruner = Pruner(store, None if store_gb is None else int(store_gb * 1e9), keep_feature_bytes=feature_bytes)
         dispatcher = Dispatcher(store, shots, Writers(store.index), pruner, send=server.send)
         pool = WorkerPool(
             on_event=lambda event: inbox.put(lambda: dispatcher.handle_worker(event)),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rotomem.daemon.rows import AnnotationRow, JobRow, MatteRow, SessionRow, WriterRow
 from rotomem.daemon.staleness import Staleness
-from rotomem.daemon.store import MATTE_NAME, Store
+from rotomem.daemon.store import FEATURES, MATTE_NAME, Store
 from rotomem.engine_names import default_engine
 from rotomem.errors import AnnotationError, PlateMissingError, RotomemError, SettingError
 from rotomem.plates import FramePattern
@@ -34,15 +34,23 @@ class Shots:
         plate_roots: folders below which plates may be read by their pattern; none means anywhere.
         device: what ``auto`` means in a request.
         weights_dir: handed to the engine.
+        feature_bytes: that a session's encoded frames may have on disk.
     """
 
     def __init__(
-        self, store: Store, *, plate_roots: Sequence[Path] = (), device: str = "auto", weights_dir: Path | None = None
+        self,
+        store: Store,
+        *,
+        plate_roots: Sequence[Path] = (),
+        device: str = "auto",
+        weights_dir: Path | None = None,
+        feature_bytes: int = 0,
     ) -> None:
         self._store = store
         self._plate_roots = [root.resolve() for root in plate_roots]
         self._device = device
         self._weights_dir = weights_dir
+        self._feature_bytes = feature_bytes
         self.staleness = Staleness(store, self.annotations)
 
     def state(self, session: SessionRow, writer: WriterRow | None, *, writing: bool) -> SessionState:
@@ -184,6 +192,8 @@ class Shots:
             tune=request.tune,
             shot_id=job.session,
             tuning_dir=self._store.root / "sessions" / job.session / "tuned",
+            feature_dir=self._store.root / "sessions" / job.session / FEATURES,
+            feature_bytes=self._feature_bytes,
         )
         names = dict(job.object_ids)
         warnings = [
@@ -210,7 +220,7 @@ class Shots:
             device=self._device if request.device == "auto" else request.device,
             weights=request.weights,
             weights_dir=self._weights_dir,
-            cache_dir=self._store.root / "sessions" / job.session / "features",
+            cache_dir=self._store.root / "sessions" / job.session / FEATURES,
         )
 
     def annotations(self, session: SessionRow) -> list[ShotAnnotation]:

@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 
 MAX_ROOT_BYTES = 800
 MATTE_NAME = "matte.%04d.exr"
+FEATURES = "features"
+"""Folder of a session's encoded frames."""
 RESERVED_BYTES = 64 * 1024 * 1024
 """Uploads are refused that would leave less on the disk, so that mattes and the index can still be written."""
 

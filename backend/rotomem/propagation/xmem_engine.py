@@ -83,7 +83,7 @@ class XMemEngine:
 
     @property
     def feature_folder(self) -> FeatureFolder | None:
-        """Where encoded frames go that memory has no room for; None keeps them nowhere.
+        """Where encoded frames outlive memory and the process; another shot's folder empties memory.
 
         On a GPU it is left alone: to encode a frame there takes less time than to read what was encoded.
         """
@@ -91,9 +91,11 @@ class XMemEngine:
 
     @feature_folder.setter
     def feature_folder(self, folder: FeatureFolder | None) -> None:
+        if folder != self._feature_folder:
+            on_disk = folder is not None and self.device.type == "cpu"
+            disk = DiskTier(folder.path, folder.max_bytes) if folder is not None and on_disk else None
+            self._features = FeatureCache(self.settings.feature_cache_bytes, disk)
         self._feature_folder = folder
-        on_disk = folder is not None and self.device.type == "cpu"
-        self._features.disk = DiskTier(folder.path, folder.max_bytes) if folder is not None and on_disk else None
 
     def propagate(
         self,

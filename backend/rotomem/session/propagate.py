@@ -14,6 +14,7 @@ from rotomem.errors import CancelledError
 from rotomem.plates import FramePattern, PlateSource
 from rotomem.propagation import make_engine
 from rotomem.propagation.engine import Engine
+from rotomem.propagation.feature_folder import FeatureFolder, KeepsFeatures
 from rotomem.propagation.gaps import distance_from
 from rotomem.propagation.shot_tuning import ShotTuning, TunedToShot
 from rotomem.session.annotated_mattes import rasterize_annotations
@@ -81,6 +82,9 @@ def _propagate(
     engine = engine or engine_of(task)
     if isinstance(engine, TunedToShot):
         engine.tuning = _tuning_of(task, lambda phase: on_progress(Progress(len(kept), len(frames), phase, 0.0)))
+    if isinstance(engine, KeepsFeatures):
+        folder = task.feature_dir
+        engine.feature_folder = None if folder is None else FeatureFolder(folder, task.feature_bytes)
     log.info("propagating frames %d-%d with engine %s, %d of them kept", first, last, engine.name, len(kept))
 
     started = time.monotonic()

@@ -65,6 +65,8 @@ class PropagationTask:
         tune: tune the network to the shot, where the engine can.
         shot_id: names the shot in the tuning cache.
         tuning_dir: where that cache lies; None keeps nothing.
+        feature_dir: where encoded frames outlive the process, for engines that encode any; None keeps none on disk.
+        feature_bytes: that they may have there.
     """
 
     plate: PlateReference
@@ -87,6 +89,8 @@ class PropagationTask:
     tune: bool = True
     shot_id: str = ""
     tuning_dir: Path | None = None
+    feature_dir: Path | None = None
+    feature_bytes: int = 0
 
 
 @dataclass(frozen=True)

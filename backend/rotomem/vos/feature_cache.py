@@ -25,8 +25,7 @@ class _Held:
     image: Tensor
     source: str
     features: FrameFeatures
-    name: str = ""
-    """On disk; empty as long as there was no folder."""
+    name: str
 
 
 class FeatureCache:
@@ -43,14 +42,11 @@ class FeatureCache:
     Args:
         max_bytes: in memory.
         disk: where features go as soon as they are computed, to outlive both this bound and the process.
-
-    Attributes:
-        disk: may be exchanged at any time, as when another shot begins; what is in memory stays.
     """
 
     def __init__(self, max_bytes: int, disk: DiskTier | None = None) -> None:
         self.max_bytes = max_bytes
-        self.disk = disk
+        self._disk = disk
         self._frames: OrderedDict[int, _Held] = OrderedDict()
         self._sizes: dict[int, int] = {}
         self._byte_count = 0
@@ -73,13 +69,13 @@ class FeatureCache:
         if held is not None:
             self._frames.move_to_end(frame)
             return held.features
-        if self.disk is None:
+        if self._disk is None:
             return None
         name = _name(image, source)
-        tensors = self.disk.load(_coarse(name))
+        tensors = self._disk.load(_coarse(name))
         if tensors is None:
             # If the first was damaged, nothing vouches for the second, which would otherwise not be written again.
-            self.disk.remove(_finer(name))
+            self._disk.remove(_finer(name))
             return None
         features = FrameFeatures(**{key: tensors[key].to(image.device) for key in COARSE}, finer=None)
         self._put(frame, _Held(image, source, features, name))
@@ -89,9 +85,9 @@ class FeatureCache:
     def find_finer(self, frame: int, image: Tensor, source: str = "") -> DecoderImagePart | None:
         """Return the decoder's image part of a frame whose features had lost it, if the folder holds it."""
         held = self._held(frame, image, source)
-        if held is None or self.disk is None:
+        if held is None or self._disk is None:
             return None
-        tensors = self.disk.load(_finer(held.name or _name(image, source)))
+        tensors = self._disk.load(_finer(held.name))
         if tensors is None:
             return None
         on_device = {key: tensor.to(image.device) for key, tensor in tensors.items()}
@@ -101,15 +97,13 @@ class FeatureCache:
     def keep(self, frame: int, image: Tensor, features: FrameFeatures, source: str = "") -> None:
         """Hold a frame's features; call again when they have grown."""
         held = self._held(frame, image, source)
-        name = held.name if held is not None else ""
-        if self.disk is not None:
-            name = name or _name(image, source)
+        name = held.name if held is not None else _name(image, source) if self._disk is not None else ""
         self._put(frame, _Held(image, source, features, name))
         self._shrink()
-        if self.disk is not None:
-            self.disk.save(_coarse(name), {key: getattr(features, key) for key in COARSE})
+        if self._disk is not None:
+            self._disk.save(_coarse(name), {key: getattr(features, key) for key in COARSE})
             if isinstance(features.finer, DecoderImagePart):
-                self.disk.save(_finer(name), _finer_tensors(features.finer))
+                self._disk.save(_finer(name), _finer_tensors(features.finer))
 
     def _held(self, frame: int, image: Tensor, source: str) -> _Held | None:
         held = self._frames.get(frame)
