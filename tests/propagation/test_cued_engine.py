@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -179,6 +181,18 @@ def test_a_cancelled_tuning_ends_the_propagation() -> None:
     )
     assert [result.frame for result in results] == [0, 4]
     assert len(steps) == 2
+
+
+def test_nothing_of_a_shot_is_held_once_it_is_done() -> None:
+    scene = Scene()
+    engine, seen = cued(), weakref.ref(scene)
+    gc.disable()
+    try:
+        results_of(engine, scene, drawn(scene, [0, 3]), range(4))
+        del scene
+        assert seen() is None
+    finally:
+        gc.enable()
 
 
 def test_an_object_drawn_nowhere_is_refused() -> None:

@@ -3,7 +3,7 @@
 ``warp`` carries the annotated mattes to each frame; the network, which has every annotated frame in permanent memory,
 decides pixel by pixel how far it believes what was carried. Before that, a copy of the network is tuned to the shot
 from its annotated frames alone. A frame's result depends on the plate and the annotations, not on other results, so
-that frames can be made in any order. Decision and measurements: ``docs/decisions/0012``.
+that frames can be made in any order. Decision and measurements: ``docs/decisions/0010``.
 """
 
 from __future__ import annotations
@@ -97,7 +97,10 @@ class CuedEngine:
             processing_size=self._processing_size,
         )
         run.refine = _Refiner(self, run, annotations, cancelled)
-        return run.results(frames, focus)
+        try:
+            yield from run.results(frames, focus)
+        finally:
+            run.refine = None  # each holds the other: flow, memories and all would wait for the garbage collector
 
     def network_for(
         self, drawn: Drawn, frames: Callable[[], AnnotatedFrames], cancelled: Callable[[], bool]

@@ -76,7 +76,7 @@ class PlateFlow:
         self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         self._dis.setFinestScale(FINEST_SCALE)
         self._dis.setVariationalRefinementIterations(REFINEMENT_ITERATIONS)
-        self._estimate = estimate or self._dense_inverse_search
+        self._estimate = estimate
         self._colours = _Cache[int, Colours](cache_bytes)
         self._flow = _Cache[tuple[int, int], NDArray[np.float16]](cache_bytes)
 
@@ -93,7 +93,9 @@ class PlateFlow:
         """Return the flow alone, without the check."""
 
         def compute() -> NDArray[np.float16]:
-            flow = self._estimate(self.colours(target), self.colours(source))
+            # Not bound once for all: flow that holds itself would outlive its shot.
+            estimate = self._estimate or self._dense_inverse_search
+            flow = estimate(self.colours(target), self.colours(source))
             return np.asarray(flow, dtype=np.float16)  # half: 1/32 px at 64 px
 
         return self._flow.get((target, source), compute).astype(np.float32)
