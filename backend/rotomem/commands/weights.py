@@ -78,14 +78,15 @@ def _verify(folder: Path) -> int:
 
 
 def _list(folder: Path) -> int:
-    from rotomem.engine_names import default_engine
+    from rotomem.engine_names import SHIPPED_WEIGHTS, default_engine
     from rotomem.vos import installed_weights
 
     files = installed_weights(folder)
-    for file in files:
+    for file in [*files, *installed_weights(SHIPPED_WEIGHTS.parent)]:
         print(f"{file.name:24} {file.size / 1e6:8.1f} MB  {file.sha256}  {_network_kind(file)}  {file.path}")
     if not files:
-        print(f"no weights are installed in {folder}; engine {default_engine(folder)} is the default")
+        print(f"none but Rotomem's own: no weights are installed in {folder}")
+    print(f"the default engine here: {default_engine(folder)}")
     print("where published weights come from: rotomem weights official")
     return 0
 
