@@ -253,9 +253,7 @@ def test_encoded_frames_are_kept_in_the_shots_own_folder(task: PropagationTask, 
         propagate_shot(job, on_matte=lambda _: None, on_progress=lambda _: None, cancelled=lambda: False, engine=engine)
         return len(list((folder / "f").glob("*")))
 
-    assert (
-        kept("one", 64) == kept("other", 64) == 6 + 4
-    )  # the decoder saw four of six
+    assert kept("one", 64) == kept("other", 64) == 6 + 4  # the decoder saw four of six
     assert kept("none", 0) == 0
 
 
