@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rotomem.motion import DinoConfig, DinoFeatures, FlowSegmenter, normalise_frames
+from rotomem.motion import DinoConfig, DinoFeatures, FlowSegmenter, Selector, normalise_frames
+from rotomem.motion.selector import choose_exemplars, exemplar_scores, relative_error
 
 EXACT = 1e-4
 HALF = 2e-3
@@ -100,3 +101,22 @@ def test_flow_segmenter_gives_the_published_shapes_and_order(shared: Path, folde
         segmentation = network(torch.from_numpy(arrays["flow"]).float())
         assert difference(segmentation.amodal_logits, arrays["amodal_logits"]) < EXACT
         assert difference(segmentation.order, arrays["order"]) < EXACT
+
+
+def test_selector_has_the_published_tensors(folder: Path) -> None:
+    check_tensors(Selector, folder, "selector", 3_301_475)
+
+
+def test_selector_gives_the_published_errors_and_exemplars(
+    shared: Path, refinement: dict[str, Any], images: Tensor
+) -> None:
+    dino, network = DinoFeatures(DinoConfig.vits16()), Selector()
+    fill(dino, shared)
+    fill(network, shared)
+    masks = torch.from_numpy(refinement["masks"])[None].float()
+    with torch.no_grad():
+        error_map = network(images[None], masks, dino(images)[None]).softmax(dim=3)
+    scores = exemplar_scores(relative_error(error_map, masks))
+    assert difference(error_map[:, :3], refinement["error_map"]) < HALF
+    assert difference(scores, refinement["scores"]) < EXACT
+    assert choose_exemplars(scores, 4).tolist() == refinement["exemplars"].tolist()

@@ -9,6 +9,7 @@ from rotomem.motion.config import CorrectorConfig, DinoConfig, FlowConfig, Selec
 from rotomem.motion.dino import DinoFeatures
 from rotomem.motion.flow_segmenter import FlowSegmentation, FlowSegmenter
 from rotomem.motion.frames import normalise_frames, working_size
+from rotomem.motion.selector import Selector
 
 __all__ = [
     "CorrectorConfig",
@@ -17,6 +18,7 @@ __all__ = [
     "FlowConfig",
     "FlowSegmentation",
     "FlowSegmenter",
+    "Selector",
     "SelectorConfig",
     "normalise_frames",
     "working_size",
