@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
 
 from rotomem.errors import AnnotationError, AnnotationRangeError, OutputUnwritableError, SettingError
 from rotomem.plates import FramePattern, PlateSource, check_object_name
@@ -31,11 +33,7 @@ def check_task(task: PropagationTask) -> None:
         )
     if task.handles < 0:
         raise SettingError(f"handles is {task.handles}; it must be 0 or more")
-    output = FramePattern.parse(task.output_pattern)
-    if not output.is_sequence:
-        raise SettingError(f"the output {task.output_pattern} has no frame number; write it like hero.%04d.exr")
-    if output.path(task.first).suffix.lower() != ".exr":
-        raise SettingError(f"the output {task.output_pattern} must end in .exr: mattes are half-float EXR files")
+    check_output(task.output_pattern, task.first)
     if task.processing_size < 0:
         raise SettingError(f"the processing size is {task.processing_size}; give pixels, or 0 for the engine's own")
     if not DEVICE.fullmatch(task.device):
@@ -64,19 +62,43 @@ def check_task(task: PropagationTask) -> None:
             )
 
 
+def check_output(pattern: str, frame: int) -> None:
+    """Refuse an output that is no sequence of EXR files.
+
+    Raises:
+        SettingError: says what to write.
+    """
+    output = FramePattern.parse(pattern)
+    if not output.is_sequence:
+        raise SettingError(f"the output {pattern} has no frame number; write it like hero.%04d.exr")
+    if output.path(frame).suffix.lower() != ".exr":
+        raise SettingError(f"the output {pattern} must end in .exr: mattes are half-float EXR files")
+
+
 def check_overwriting(task: PropagationTask, source: PlateSource, frames: range) -> None:
     """Refuse an output that is one of the job's own inputs: the artist's plate must survive a typing error.
 
     Raises:
         OutputUnwritableError: names the frame and whose file it is.
     """
-    inputs = {source.path(frame).resolve(): "the plate's" for frame in frames}
-    inputs |= {
+    alphas = {
         annotation.alpha.resolve(): f"the annotation of frame {annotation.frame}'s"
         for annotation in task.annotations
         if annotation.alpha is not None
     }
-    output = FramePattern.parse(task.output_pattern)
+    check_not_overwriting(task.output_pattern, source, frames, others=alphas)
+
+
+def check_not_overwriting(
+    output_pattern: str, source: PlateSource, frames: range, *, others: Mapping[Path, str] | None = None
+) -> None:
+    """Refuse an output that is the plate's own file, or one of ``others``: file to whose it is.
+
+    Raises:
+        OutputUnwritableError: names the frame and whose file it is.
+    """
+    inputs = {source.path(frame).resolve(): "the plate's" for frame in frames} | dict(others or {})
+    output = FramePattern.parse(output_pattern)
     for frame in frames:
         owner = inputs.get(output.path(frame).resolve())
         if owner:

@@ -7,8 +7,16 @@ connected regions; ``tracks`` links those over time; ``proposal`` runs them all.
 
 from __future__ import annotations
 
-from rotomem.propagation.classical_motion.camera import CameraMotion
+from rotomem.propagation.classical_motion.camera import CameraMotion, overall_motion
 from rotomem.propagation.classical_motion.cuts import find_cuts, split_at_cuts
 from rotomem.propagation.classical_motion.proposal import MotionProposal, ProposedObject, propose_objects
 
-__all__ = ["CameraMotion", "MotionProposal", "ProposedObject", "find_cuts", "propose_objects", "split_at_cuts"]
+__all__ = [
+    "CameraMotion",
+    "MotionProposal",
+    "ProposedObject",
+    "find_cuts",
+    "overall_motion",
+    "propose_objects",
+    "split_at_cuts",
+]

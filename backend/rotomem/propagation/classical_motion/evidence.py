@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +24,8 @@ MOST = 15.0
 """Evidence beyond this counts as this: one fast frame must not outweigh the rest of the shot."""
 MEMORY = 0.8
 """What is seen on a frame counts by this power of the distance on others: an object is seen over about ten frames."""
+EVIDENCE_STEPS, WEIGHT_STEPS = 255 / MOST, 255 * (1 - MEMORY)
+"""What waits is kept in 8 bits; weights reach 1 / (1 - MEMORY)."""
 
 GAPS = (1, 3)
 SLOW_PX = 1.5
@@ -128,11 +130,8 @@ def gather_evidence(
     after: _Sum | None = None
     for frame in reversed(frames):
         own_held, mean_held, weight_held = waiting.pop()
-        own = _unpacked(own_held, flow.size, 255 / MOST)
-        mean, weight = (
-            _unpacked(mean_held, flow.size, 255 / MOST),
-            _unpacked(weight_held, flow.size, 255 * (1 - MEMORY)),
-        )
+        own, mean = (_unpacked(held, flow.size, EVIDENCE_STEPS) for held in (own_held, mean_held))
+        weight = _unpacked(weight_held, flow.size, WEIGHT_STEPS)
         after = _advance(flow, own, after, frame, frame + 1)
         yield frame, (mean * weight + after.total - own) / np.maximum(weight + after.weight - 1.0, 1.0)
 
@@ -152,8 +151,3 @@ def _packed(values: Floats, scale: float) -> bytes:
 
 def _unpacked(held: Held, size: tuple[int, int], scale: float) -> Floats:
     return np.frombuffer(held.read(), np.uint8).reshape(size).astype(np.float32) / np.float32(scale)
-
-
-def typical(values: Sequence[float]) -> float:
-    """Return the median; 0 of nothing."""
-    return float(np.median(values)) if values else 0.0

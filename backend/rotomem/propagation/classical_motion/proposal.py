@@ -93,6 +93,11 @@ class MotionProposal:
         """Return the objects that the shot is about: those not much weaker than the strongest."""
         return tuple(found for found in self.objects if found.share >= MAIN_SHARE)
 
+    def mattes(self, frame: int, image: Image, count: int, *, refine_edges: bool = True) -> list[Floats]:
+        """Return ``count`` mattes (H, W), the strongest object's first; zeros where there are fewer objects."""
+        found = [item.matte(frame, image, refine_edges=refine_edges) for item in self.objects[:count]]
+        return [*found, *(np.zeros(image.shape[:2], np.float32) for _ in range(count - len(found)))]
+
     def confidence(self, frame: int, count: int) -> float:
         """Return how far the mattes of the first ``count`` objects can be trusted, in [0, 1], by their areas."""
         seen = [found.track.sightings[frame] for found in self.objects[:count] if frame in found.track.sightings]

@@ -1,0 +1,330 @@
+"""Mattes from motion alone: from a plate on disk to matte files and a diagnosis, without any annotation."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rotomem import __version__
+from rotomem.errors import CancelledError, OutputUnwritableError, SettingError, WeightsMissingError
+from rotomem.plates import FramePattern, MatteMetadata, PlateFrame, PlateSource, write_mattes
+from rotomem.propagation.classical_motion import (
+    CameraMotion,
+    MotionProposal,
+    find_cuts,
+    overall_motion,
+    propose_objects,
+    split_at_cuts,
+)
+from rotomem.propagation.flow import LONGER_SIDE_PX, PlateFlow
+from rotomem.propagation.raft import RaftEstimator, find_raft_weights
+from rotomem.session.shot import MatteWritten, PlateReference, Progress
+from rotomem.session.task_checks import check_not_overwriting, check_output
+
+log = logging.getLogger(__name__)
+
+ENGINE = "motion"
+AUTO, DIS, RAFT = "auto", "dis", "raft"
+FLOWS = (AUTO, DIS, RAFT)
+LAYER = "object"
+MOST_OBJECTS = 20
+LEAST_FLOW_SIDE_PX = 96
+PASSES = 5
+"""Of a frame: looked at for cuts, measured, cut into regions, linked, written."""
+
+
+@dataclass(frozen=True)
+class MotionTask:
+    """What mattes from motion are made from, as plain picklable data.
+
+    Args:
+        first, last: frames to make, inclusive.
+        output_pattern: ``/cache/motion.%04d.exr``; files appear whole or not at all.
+        objects: at most so many; layers ``object1``, the strongest, and so on.
+        flow: ``auto`` is RAFT where its weights and torchvision are there, else DIS.
+        flow_side_px: longer side at which flow is computed.
+        device: for RAFT: ``auto``, ``cpu`` or ``cuda``.
+        weights_dir: where RAFT's weights are looked for; None for none.
+        refine_edges: snap the mattes' edges to the plate.
+    """
+
+    plate: PlateReference
+    first: int
+    last: int
+    output_pattern: str
+    objects: int = 3
+    flow: str = AUTO
+    flow_side_px: int = LONGER_SIDE_PX
+    device: str = "auto"
+    weights_dir: Path | None = None
+    refine_edges: bool = True
+
+
+@dataclass(frozen=True)
+class FrameDiagnosis:
+    """One frame.
+
+    Args:
+        camera: None in a shot of one frame.
+        residual_px: 99th percentile of the motion against the camera, plate pixels per frame.
+        confidence: of the mattes, in [0, 1]; 0 where nothing is seen.
+        objects: names of the layers in which something is seen.
+    """
+
+    frame: int
+    camera: CameraMotion | None
+    residual_px: float
+    confidence: float
+    objects: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ShotDiagnosis:
+    """One shot of the plate, from cut to cut.
+
+    Args:
+        first, last: frames, inclusive.
+        gap: frames apart at which motion was looked at.
+        sentence: what the camera does, and whether anything moves against it.
+        camera: overall; None in a shot of one frame.
+        found: how many objects move, of which the first ones have mattes.
+        frames: each one.
+    """
+
+    first: int
+    last: int
+    gap: int
+    sentence: str
+    camera: CameraMotion | None
+    found: int
+    frames: tuple[FrameDiagnosis, ...]
+
+
+@dataclass(frozen=True)
+class MotionSummary:
+    """What a finished job made.
+
+    Args:
+        cuts: first frame of each new shot.
+        flow: ``dis`` or ``raft``.
+        objects: names of the layers.
+        seconds: of the whole job.
+        warnings: sentences, such as repaired NaN pixels.
+    """
+
+    cuts: tuple[int, ...]
+    shots: tuple[ShotDiagnosis, ...]
+    flow: str
+    objects: tuple[str, ...]
+    seconds: float
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def moves(self) -> bool:
+        """False where no shot has any motion to speak of."""
+        return any(shot.found for shot in self.shots)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return asdict(self) | {"moves": self.moves}
+
+
+def propose_shot(
+    task: MotionTask,
+    *,
+    on_matte: Callable[[MatteWritten], None],
+    on_progress: Callable[[Progress], None],
+    cancelled: Callable[[], bool],
+) -> MotionSummary:
+    """Find what moves in each shot of a plate and write a matte for every frame.
+
+    A shot in which nothing moves gets empty mattes with a confidence of 0, and its sentence says so. Shots are finished
+    one after the other: what is written stays when the job is stopped.
+
+    Args:
+        on_matte: called after each file is in place.
+        on_progress: called often; ``done`` counts passes over frames.
+        cancelled: asked between frames.
+
+    Raises:
+        SettingError: a range, number of objects, flow or output that cannot be used.
+        PlateError: the plate cannot be read.
+        WeightsError: RAFT was asked for and cannot be had.
+        OutputError: a matte cannot be written.
+        CancelledError: asked to stop.
+    """
+    _check_task(task)
+    plate = task.plate
+    source = PlateSource(
+        pattern=plate.pattern, files=plate.files, first=plate.first, last=plate.last, colourspace=plate.colourspace
+    )
+    frames = range(task.first, task.last + 1)
+    with contextlib.closing(source):
+        source.check_frames(frames)
+        check_not_overwriting(task.output_pattern, source, frames)
+        name, flow = _make_flow(task, source)
+        started = time.monotonic()
+        steps = _Steps(PASSES * len(frames), on_progress, cancelled)
+        cuts = find_cuts(source, frames, step=steps.counter("looking for cuts"))
+        writer = _ShotWriter(task, source, on_matte)
+        shots = []
+        for shot in split_at_cuts(frames, cuts):
+            proposal = propose_objects(
+                flow, shot, plate_px=max(source.size) / max(flow.size), step=steps.counter("finding motion")
+            )
+            writer.write(proposal, steps.counter("writing mattes"))
+            shots.append(diagnose(proposal, writer.layers))
+        return MotionSummary(
+            cuts=tuple(cuts),
+            shots=tuple(shots),
+            flow=name,
+            objects=writer.layers,
+            seconds=time.monotonic() - started,
+            warnings=tuple(source.warnings),
+        )
+
+
+class _Steps:
+    """Reports and asks between frames."""
+
+    def __init__(self, total: int, on_progress: Callable[[Progress], None], cancelled: Callable[[], bool]) -> None:
+        self._total, self._on_progress, self._cancelled = total, on_progress, cancelled
+        self._done = 0
+        self._started = time.monotonic()
+
+    def counter(self, phase: str) -> Callable[[], None]:
+        """Return what to call for each frame; raises ``CancelledError``."""
+
+        def step() -> None:
+            if self._cancelled():
+                raise CancelledError("cancelled; the mattes of the shots that were finished are kept")
+            self._done += 1
+            rate = self._done / PASSES / max(time.monotonic() - self._started, 1e-9)
+            self._on_progress(Progress(self._done, self._total, phase, rate))
+
+        return step
+
+
+class _ShotWriter:
+    """Writes a proposal's mattes with the plate's windows and metadata."""
+
+    def __init__(self, task: MotionTask, source: PlateSource, on_matte: Callable[[MatteWritten], None]) -> None:
+        self._task, self._source, self._on_matte = task, source, on_matte
+        self._pattern = FramePattern.parse(task.output_pattern)
+        self._plate: PlateFrame = source.plate_frame(task.first)
+        self.layers = tuple(f"{LAYER}{number}" for number in range(1, task.objects + 1))
+        folder = self._pattern.path(task.first).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputUnwritableError(
+                f"the output folder {folder} cannot be made: {error.strerror}; choose another output"
+            ) from error
+
+    def write(self, proposal: MotionProposal, step: Callable[[], None]) -> None:
+        """Write every frame of a shot; raises ``OutputError``."""
+        for frame in proposal.frames:
+            image = self._source.image(frame)
+            mattes = proposal.mattes(frame, image, len(self.layers), refine_edges=self._task.refine_edges)
+            confidence = proposal.confidence(frame, len(self.layers))
+            written = write_mattes(
+                self._pattern.path(frame),
+                dict(zip(self.layers, mattes, strict=True)),
+                display_window=self._plate.display_window,
+                pixel_aspect=self._plate.pixel_aspect,
+                metadata=MatteMetadata(engine=ENGINE, frame=frame, project_version=__version__, confidence=confidence),
+            )
+            self._on_matte(
+                MatteWritten(
+                    frame=frame,
+                    path=written.path,
+                    sha256=written.sha256,
+                    size=written.size,
+                    annotated=False,
+                    engine=ENGINE,
+                    confidence=confidence,
+                )
+            )
+            step()
+
+
+def diagnose(proposal: MotionProposal, layers: tuple[str, ...]) -> ShotDiagnosis:
+    """Return what was measured on a shot, and what it means."""
+    shown = list(zip(layers, proposal.objects, strict=False))
+    frames = tuple(
+        FrameDiagnosis(
+            frame=frame,
+            camera=proposal.figures[frame].camera,
+            residual_px=proposal.figures[frame].residual_px,
+            confidence=proposal.confidence(frame, len(layers)),
+            objects=tuple(layer for layer, found in shown if frame in found.track.sightings),
+        )
+        for frame in proposal.frames
+    )
+    steps = [figures.camera for figures in proposal.figures.values() if figures.camera is not None]
+    camera = overall_motion(steps) if steps else None
+    first, last = proposal.frames[0], proposal.frames[-1]
+    return ShotDiagnosis(first, last, proposal.gap, _sentence(proposal, camera), camera, len(proposal.objects), frames)
+
+
+def _sentence(proposal: MotionProposal, camera: CameraMotion | None) -> str:
+    if camera is None:
+        return "the shot is a single frame, which shows no motion"
+    count = len(proposal.objects)
+    if not count:
+        return (
+            f"{camera.sentence()}; there is no motion to speak of against it: 99 % of the picture stays within "
+            f"{proposal.residual_px:.2f} px a frame"
+        )
+    return f"{camera.sentence()}; {count} object{'s' * (count > 1)} move{'s' * (count == 1)} against it"
+
+
+def _make_flow(task: MotionTask, source: PlateSource) -> tuple[str, PlateFlow]:
+    """Return the flow's name and the flow."""
+    weights = None if task.weights_dir is None else find_raft_weights(task.weights_dir)
+    if task.flow == DIS or (task.flow == AUTO and weights is None):
+        return DIS, PlateFlow(source, longer_side_px=task.flow_side_px)
+    if weights is None:
+        raise WeightsMissingError(
+            f"the flow raft has no weights in {task.weights_dir}; put torchvision's raft_large or raft_small .pth file "
+            "there, or choose --flow dis"
+        )
+    try:
+        estimate = RaftEstimator(weights, device=_device(task.device))
+    except WeightsMissingError as error:
+        if task.flow == RAFT:
+            raise
+        log.warning("flow by DIS: %s", error)
+        return DIS, PlateFlow(source, longer_side_px=task.flow_side_px)
+    return RAFT, PlateFlow(source, longer_side_px=task.flow_side_px, estimate=estimate)
+
+
+def _device(name: str) -> str:
+    import torch
+
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+
+
+def _check_task(task: MotionTask) -> None:
+    plate = task.plate
+    if task.first > task.last:
+        raise SettingError(
+            f"the frame range {task.first}-{task.last} is empty; the first frame must not be after the last"
+        )
+    if task.first < plate.first or task.last > plate.last:
+        raise SettingError(
+            f"the frame range {task.first}-{task.last} reaches outside the plate, which has frames "
+            f"{plate.first}-{plate.last}; shorten the range"
+        )
+    if task.flow not in FLOWS:
+        raise SettingError(f"there is no flow {task.flow!r}; choose one of {', '.join(FLOWS)}")
+    if not 1 <= task.objects <= MOST_OBJECTS:
+        raise SettingError(f"the number of objects is {task.objects}; give 1 to {MOST_OBJECTS}")
+    if task.flow_side_px < LEAST_FLOW_SIDE_PX:
+        raise SettingError(f"the flow's longer side is {task.flow_side_px} px; give {LEAST_FLOW_SIDE_PX} or more")
+    check_output(task.output_pattern, task.first)
