@@ -37,6 +37,7 @@ from rotomem_client.messages import (
     ListSessions,
     MatteList,
     MatteReady,
+    MattesVectorized,
     ObjectsStored,
     OpenSession,
     Ping,
@@ -60,9 +61,10 @@ from rotomem_client.messages import (
     SuggestFrames,
     TakeOver,
     UndoAnnotation,
+    VectorizeMattes,
     Welcome,
 )
-from rotomem_client.shapes import Shape
+from rotomem_client.shapes import Outline, Shape
 from rotomem_client.version import VERSION
 
 log = logging.getLogger(__name__)
@@ -265,6 +267,18 @@ class Client:
     ) -> Job:
         """Start finding frames worth annotating next; ``Job.wait_for_suggestions`` returns them."""
         return self._start_job(SuggestFrames(session_id, count, scoring, device, weights, priority))
+
+    def vectorize_mattes(
+        self, session_id: str, frames: Sequence[int], object_name: str, tolerance: float = 0.5
+    ) -> tuple[Outline, ...]:
+        """Return keyed outlines of one object's mattes, in the order in which they are painted.
+
+        Args:
+            session_id: opened for this, with the matte files as its plate.
+            frames: at most ``MAX_VECTORIZED_FRAMES``.
+            tolerance: in pixels.
+        """
+        return self._call(VectorizeMattes(session_id, tuple(frames), object_name, tolerance), MattesVectorized).outlines
 
     def resume_job(self, job_id: str, have: Sequence[int] = ()) -> Job:
         """Take up a job of an earlier client; mattes of the frames in ``have`` are not told again."""

@@ -14,15 +14,17 @@ import dataclasses
 import math
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Callable, Optional
 
 from rotomem_client.errors import ClientError, InvalidValueError, ProtocolError
-from rotomem_client.shapes import MAX_POINTS, ControlPoint, Shape
+from rotomem_client.shapes import MAX_POINTS, ControlPoint, Outline, Shape
 
 _KIND = "rotomem.kind"
 _SINCE = "rotomem.since"
 _POINT = struct.Struct("<12d")
+_OUTLINE_POINT = struct.Struct("<6d")
+MAX_OUTLINE_FRAMES = 256
 
 
 class Bulk(list[bytes]):
@@ -299,6 +301,74 @@ class Shapes(Kind):
         return tuple(head.with_points([next(points) for _ in range(head.points)]) for head in heads)
 
 
+class Outlines(Kind):
+    """Outlines over time. The header lists each without its points; all points travel as one part.
+
+    The part holds 6 little-endian float64 per point - centre, left, right - point after point, frame after frame,
+    outline after outline. No outlines, no part.
+
+    Args:
+        limit: of the part, in bytes.
+        count: of outlines.
+    """
+
+    def __init__(self, limit: int, count: int) -> None:
+        self.limit = limit
+        self.count = count
+
+    def check(self, label: str, value: Any) -> tuple[Outline, ...]:
+        if not isinstance(value, (list, tuple)) or any(type(outline) is not Outline for outline in value):
+            raise InvalidValueError(f"{label} must be a list of outlines")
+        size = sum(len(outline.frames) * len(outline.points[0]) for outline in value) * _OUTLINE_POINT.size
+        if size > self.limit or len(value) > self.count:
+            raise InvalidValueError(
+                f"{label} has {len(value)} outlines with {size // _OUTLINE_POINT.size} points in all; at most "
+                f"{self.count} with {self.limit // _OUTLINE_POINT.size} fit: raise the tolerance, or ask for fewer frames"
+            )
+        for outline in value:
+            _OutlineHead.of(outline)
+        return tuple(value)
+
+    def pack(self, value: Any, parts: Bulk) -> Any:
+        if value:
+            points = (point for outline in value for row in outline.points for point in row)
+            parts.append(b"".join(_OUTLINE_POINT.pack(*p.center, *p.left, *p.right) for p in points))
+        return [pack_fields(_OutlineHead.of(outline), parts) for outline in value]
+
+    def unpack(self, label: str, plain: Any, parts: Bulk) -> Any:
+        if type(plain) is not list or len(plain) > self.count:
+            raise ProtocolError(f"{label} must be a list of at most {self.count} outlines")
+        heads = [unpack_fields(_OutlineHead, label, entry, parts) for entry in plain]
+        if not heads:
+            return ()
+        size = sum(len(head.frames) * head.points for head in heads) * _OUTLINE_POINT.size
+        numbers = _OUTLINE_POINT.iter_unpack(_take_part(label, size, parts))
+        return tuple(head.with_points(numbers) for head in heads)
+
+
+@dataclasses.dataclass(frozen=True)
+class _OutlineHead(Record):
+    name: str = dataclasses.field(metadata=kind(Text(128)))
+    hole: bool = dataclasses.field(metadata=kind(Flag()))
+    frames: tuple[int, ...] = dataclasses.field(
+        metadata=kind(Frames(Integer(-10_000_000, 10_000_000), MAX_OUTLINE_FRAMES))
+    )
+    points: int = dataclasses.field(metadata=kind(Integer(2, MAX_POINTS)))
+
+    @classmethod
+    def of(cls, outline: Outline) -> _OutlineHead:
+        return cls(outline.name, outline.hole, outline.frames, len(outline.points[0]))
+
+    def with_points(self, numbers: Iterator[Sequence[float]]) -> Outline:
+        try:
+            rows = tuple(
+                tuple(_outline_point(next(numbers)) for _ in range(self.points)) for _ in range(len(self.frames))
+            )
+            return Outline(self.name, self.hole, self.frames, rows)
+        except ClientError as error:
+            raise ProtocolError(str(error)) from None
+
+
 @dataclasses.dataclass(frozen=True)
 class _ShapeHead(Record):
     name: str = dataclasses.field(metadata=kind(Text(128)))
@@ -378,6 +448,10 @@ def _pack_point(point: ControlPoint) -> bytes:
     return _POINT.pack(
         *point.center, *point.left, *point.right, *point.feather, *point.feather_left, *point.feather_right
     )
+
+
+def _outline_point(numbers: Sequence[float]) -> ControlPoint:
+    return ControlPoint((numbers[0], numbers[1]), (numbers[2], numbers[3]), (numbers[4], numbers[5]))
 
 
 def _unpack_point(numbers: Sequence[float]) -> ControlPoint:

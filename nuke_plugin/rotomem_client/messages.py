@@ -19,6 +19,7 @@ from rotomem_client.fields import (
     ListOf,
     Number,
     OptionalOf,
+    Outlines,
     Payload,
     Record,
     RecordOf,
@@ -27,7 +28,7 @@ from rotomem_client.fields import (
     clip_text,
     kind,
 )
-from rotomem_client.shapes import Shape
+from rotomem_client.shapes import Outline, Shape
 
 PROTOCOL_MAX = 2
 PROTOCOL_MIN = 1
@@ -42,6 +43,8 @@ MAX_FILE_BYTES = 4 * 1024**3
 MAX_OFFERED_FRAMES = 256
 MAX_LISTED_MATTES = 32
 MAX_LISTED_SESSIONS = 256
+MAX_VECTORIZED_FRAMES = 128
+MAX_OUTLINES = 256
 MAX_PENDING_REQUESTS = 64
 SENTENCE_BYTES = 1500
 
@@ -412,6 +415,24 @@ class SuggestFrames(Request):
 
 
 @dataclass(frozen=True)
+class VectorizeMattes(Request):
+    """Turn mattes into keyed outlines. The mattes are the plate of a session that was opened for this.
+
+    Args:
+        frames: of the session's plate; ask for a long range by parts.
+        object_name: whose layer of the files is read.
+        tolerance: how far an outline may lie from where the matte is one half, in pixels.
+    """
+
+    type_name: ClassVar[str] = "vectorize_mattes"
+    since: ClassVar[int] = 2
+    session_id: str = field(metadata=kind(_SESSION_ID))
+    frames: tuple[int, ...] = field(metadata=kind(Frames(_FRAME, MAX_VECTORIZED_FRAMES)))
+    object_name: str = field(metadata=kind(_OBJECT))
+    tolerance: float = field(default=0.5, metadata=kind(Number(0.1, 100.0)))
+
+
+@dataclass(frozen=True)
 class Cancel(Request):
     """Stop a job after the frame it is at; the mattes made so far are kept."""
 
@@ -666,6 +687,17 @@ class ObjectsStored(Reply):
 
 
 @dataclass(frozen=True)
+class MattesVectorized(Reply):
+    """The answer to ``VectorizeMattes``: outlines in the order in which they are painted; none where all is black."""
+
+    type_name: ClassVar[str] = "mattes_vectorized"
+    since: ClassVar[int] = 2
+    session_id: str = field(metadata=kind(_SESSION_ID))
+    object_name: str = field(metadata=kind(_OBJECT))
+    outlines: tuple[Outline, ...] = field(metadata=kind(Outlines(MAX_PART_BYTES, MAX_OUTLINES)))
+
+
+@dataclass(frozen=True)
 class SessionList(Reply):
     """One page of the store's sessions; ``more`` says that a next page exists."""
 
@@ -820,6 +852,7 @@ MESSAGE_TYPES: dict[str, type[Message]] = {
     for cls in (
         *(Hello, Ping, OpenSession, OfferFrames, PutAnnotation, RemoveAnnotation, UndoAnnotation, RedoAnnotation),
         *(GetAnnotation, SetObjects, RenameObject, RemoveObject, TakeOver, Propagate, SuggestFrames, Cancel, ResumeJob),
+        *(VectorizeMattes, MattesVectorized),
         *(ListMattes, FetchMatte, ListSessions, RemoveSession, PruneStore, Chunk, Credit, Introduce, Goodbye),
         *(Welcome, Pong, SessionState, FramesWanted, FileStored, AnnotationStored, AnnotationUndone, AnnotationContent),
         *(ObjectsStored, SessionList, StorePruned, JobAccepted, CancelAccepted, JobResumed, MatteList, ErrorReply),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Optional
 
 from rotomem_client.errors import InvalidValueError
 
@@ -87,6 +87,40 @@ class Shape:
             )
         if not (math.isfinite(self.feather_falloff) and self.feather_falloff > 0):
             raise InvalidValueError(f"shape {self.name!r}: feather falloff must be above 0")
+
+
+@dataclass(frozen=True)
+class Outline:
+    """One closed Bezier over time, with as many vertices on each frame.
+
+    Args:
+        name: for the artist.
+        hole: it takes away from the outlines before it.
+        frames: ascending.
+        points: the vertices on each of these frames, without feather.
+    """
+
+    name: str
+    hole: bool
+    frames: tuple[int, ...]
+    points: tuple[tuple[ControlPoint, ...], ...]
+
+    def __post_init__(self) -> None:
+        counts = {len(points) for points in self.points}
+        if not self.frames or len(self.frames) != len(self.points) or len(counts) != 1:
+            raise InvalidValueError(f"outline {self.name!r} needs frames, and as many points on each of them")
+        if any(later <= earlier for earlier, later in zip(self.frames, self.frames[1:])):
+            raise InvalidValueError(f"outline {self.name!r}: its frames must ascend")
+        if not 2 <= len(self.points[0]) <= MAX_POINTS:
+            raise InvalidValueError(
+                f"outline {self.name!r} has {len(self.points[0])} points; it needs 2 to {MAX_POINTS}"
+            )
+
+    def at(self, frame: int) -> Optional[Shape]:
+        """Return its shape on one frame; None where it has none."""
+        if frame not in self.frames:
+            return None
+        return Shape(self.name, self.points[self.frames.index(frame)], blend_mode="from" if self.hole else "over")
 
 
 def shape_to_plain(shape: Shape) -> dict[str, Any]:

@@ -45,6 +45,7 @@ from rotomem_client.messages import (
     MatteList,
     MatteReady,
     MattesOfRevision,
+    MattesVectorized,
     Message,
     ObjectsStored,
     OfferFrames,
@@ -71,10 +72,11 @@ from rotomem_client.messages import (
     SuggestFrames,
     TakeOver,
     UndoAnnotation,
+    VectorizeMattes,
     WantedFile,
     Welcome,
 )
-from rotomem_client.shapes import ControlPoint, Shape
+from rotomem_client.shapes import ControlPoint, Outline, Shape
 
 SHA = "ab" * 32
 JOB = "0123456789abcdef" * 2
@@ -84,6 +86,9 @@ _JOB = JOB.encode()
 _LENS = Shape("lens", (ControlPoint((1.0, 2.0)), ControlPoint((3.0, 4.0), left=(-0.5, 0.0))), 0.5, True, "max", 2.0)
 # Two points of 12 little-endian float64: centre, left, right, feather, feather left, feather right.
 _LENS_POINTS = struct.pack("<12d", 1.0, 2.0, *[0.0] * 10) + struct.pack("<12d", 3.0, 4.0, -0.5, *[0.0] * 9)
+_LEAF = (ControlPoint((1.0, 2.0), (-0.5, 0.0), (0.5, 0.0)), ControlPoint((3.0, 4.0)))
+# Two points of 6 little-endian float64: centre, left, right; on each of three frames.
+_LEAF_POINTS = struct.pack("<12d", 1.0, 2.0, -0.5, 0.0, 0.5, 0.0, 3.0, 4.0, *[0.0] * 4) * 3
 
 GOLDEN: list[tuple[Message, bytes, tuple[bytes, ...]]] = [
     (
@@ -195,6 +200,18 @@ GOLDEN: list[tuple[Message, bytes, tuple[bytes, ...]]] = [
         b"\x88\xa4type\xaesuggest_frames\xa2id\xa2ab\xaasession_id\xa5sh010\xa5count\x05\xa7scoring"
         b"\xa4auto\xa6device\xa3cpu\xa7weights\xa7tuned-1\xa8priority\x02",
         (),
+    ),
+    (
+        VectorizeMattes("sh010", (7, 8, 10), "hero", 0.25),
+        b"\x86\xa4type\xb0vectorize_mattes\xa2id\xa2ab\xaasession_id\xa5sh010\xa6frames\x94\x07\x08\n\n"
+        b"\xabobject_name\xa4hero\xa9tolerance\xcb?\xd0\x00\x00\x00\x00\x00\x00",
+        (),
+    ),
+    (
+        MattesVectorized("sh010", "hero", (Outline("hero1", True, (7, 8, 10), (_LEAF,) * 3),)),
+        b"\x85\xa4type\xb1mattes_vectorized\xa2id\xa2ab\xaasession_id\xa5sh010\xabobject_name\xa4hero"
+        b"\xa8outlines\x91\x84\xa4name\xa5hero1\xa4hole\xc3\xa6frames\x94\x07\x08\n\n\xa6points\x02",
+        (_LEAF_POINTS,),
     ),
     (
         Cancel(JOB),

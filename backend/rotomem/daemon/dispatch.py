@@ -17,6 +17,7 @@ from rotomem.daemon.rows import JobRow, MatteRow
 from rotomem.daemon.sessions import Edit, SessionRequests
 from rotomem.daemon.shots import Shots, matte_ready
 from rotomem.daemon.store import Store, store_error
+from rotomem.daemon.tracing import Outcome, Tracer, TraceTask
 from rotomem.daemon.transfers import PeerTransfers
 from rotomem.daemon.worker import (
     JobProgressed,
@@ -26,7 +27,7 @@ from rotomem.daemon.worker import (
     WorkerEvent,
 )
 from rotomem.daemon.writers import Writers
-from rotomem.errors import RotomemError, StoreError
+from rotomem.errors import RotomemError, SettingError, StoreError
 from rotomem.session.shot import PropagationTask
 from rotomem_client.codec import MAGIC, Envelope, decode, encode
 from rotomem_client.errors import ClientError
@@ -46,6 +47,7 @@ from rotomem_client.messages import (
     JobFailed,
     JobResumed,
     MatteReady,
+    MattesVectorized,
     Message,
     OfferFrames,
     Progress,
@@ -53,6 +55,7 @@ from rotomem_client.messages import (
     Reply,
     ResumeJob,
     SuggestFrames,
+    VectorizeMattes,
     sentence,
 )
 
@@ -87,6 +90,7 @@ class Dispatcher:
         self._pruner = pruner
         self._sessions = SessionRequests(store, shots, writers, pruner)
         self._send = send
+        self._tracer = Tracer()
         self._jobs: Jobs
         self._peers: dict[bytes, PeerTransfers] = {}
         self._followers: dict[str, set[bytes]] = {}
@@ -173,6 +177,8 @@ class Dispatcher:
             self._answer_once(peer, message, request_id)
         elif isinstance(message, ResumeJob):
             self._resume(peer, message, request_id)
+        elif isinstance(message, VectorizeMattes):
+            self._vectorize(peer, message, request_id)
         else:
             self._send(peer, self._answer(peer, message), request_id)
 
@@ -183,6 +189,23 @@ class Dispatcher:
         if isinstance(message, Cancel):
             return self._cancel(message)
         return self._sessions.answer(peer, message)
+
+    def _vectorize(self, peer: bytes, message: VectorizeMattes, request_id: str) -> None:
+        """Have mattes vectorized elsewhere, and answer when that is done."""
+        files = self._shots.plate_files(self._store.session(message.session_id), message.frames)
+
+        def answer(outcome: Outcome) -> None:
+            try:
+                if isinstance(outcome, RotomemError):
+                    raise outcome
+                reply: Reply = MattesVectorized(message.session_id, message.object_name, outcome)
+            except RotomemError as error:
+                reply = ErrorReply(error.code, sentence(str(error)))
+            except ClientError as error:
+                reply = ErrorReply(SettingError.code, sentence(str(error)))
+            self._send(peer, reply, request_id)
+
+        self._tracer.start(TraceTask(files, message.object_name, message.tolerance), answer)
 
     def _answer_once(self, peer: bytes, message: Edit | Propagate | SuggestFrames, request_id: str) -> None:
         """Carry a request out, or repeat the answer if it was carried out before; both in one transaction."""

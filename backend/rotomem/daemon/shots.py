@@ -233,6 +233,18 @@ class Shots:
         alpha = self._store.alpha_path(row.alpha_sha256) if row.kind == "alpha" else None
         return ShotAnnotation(row.frame, name, row.shapes, alpha, row.kind == "absent")
 
+    def plate_files(self, session: SessionRow, frames: Sequence[int]) -> dict[int, Path]:
+        """Return where frames of a session's plate lie; raises ``PlateMissingError`` for one that is nowhere."""
+        plate = self._plate(session)
+        by_pattern = FramePattern.parse(plate.pattern) if plate.pattern else None
+        files = {}
+        for frame in frames:
+            path = by_pattern.path(frame) if by_pattern is not None else plate.files.get(frame)
+            if path is None or not plate.first <= frame <= plate.last or (by_pattern is not None and not self._is_readable(path)):
+                raise PlateMissingError(f"frame {frame} of session {session.id!r} is not here; upload it, then ask again")
+            files[frame] = path
+        return files
+
     def _plate(self, session: SessionRow) -> PlateReference:
         by_pattern = self.can_read(session.plate)
         return PlateReference(
