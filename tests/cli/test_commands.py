@@ -92,7 +92,7 @@ def test_propagate_writes_a_matte_per_frame(shot: Path) -> None:
         (["--alpha", "1"], 2, "FRAME=FILE"),
         (["--absent", "x"], 2, "'x' is not a frame number"),
         (["--engine", "sam2"], 2, "sam2"),
-        (["--engine", "xmem", "--weights-dir", "/nonexistent"], 5, "rotomem weights add"),
+        (["--engine", "xmem", "--weights-dir", "/nonexistent", "--weights", "nobodys"], 5, "rotomem weights add"),
         (["--colourspace", "nonsense"], 3, "nonsense"),
         (["--output", "m.exr"], 2, "no frame number"),
         (["--threads", "-2"], 2, "threads is -2"),

@@ -8,6 +8,10 @@ import pytest
 
 from rotomem.errors import SettingError, WeightsError
 from rotomem.propagation import CopyEngine, WarpEngine, engine_names, make_engine
+from rotomem.propagation.cued_engine import CuedEngine
+from rotomem.propagation.xmem_engine import XMemEngine
+from rotomem.vos import Network, NetworkConfig, save_weights, weights_store
+from tiny_networks import TINY, TINY_WITH_CUE
 
 
 def test_engines_are_made_by_name(tmp_path: Path) -> None:
@@ -28,7 +32,30 @@ def test_with_weights_the_default_is_xmem(tmp_path: Path) -> None:
         make_engine("auto", weights_dir=tmp_path)
 
 
-def test_xmem_without_weights_says_how_to_add_them(tmp_path: Path) -> None:
+def test_xmem_takes_the_weights_named_then_those_installed_then_those_shipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def put(path: Path, config: NetworkConfig) -> str:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return save_weights(Network(config).state_dict(), path, config)
+
+    def chosen(weights: str = "") -> tuple[type, str]:
+        engine = make_engine("xmem", weights_dir=tmp_path / "installed", device="cpu", weights=weights)
+        return type(engine), engine.weights_sha256
+
+    shipped = put(tmp_path / "shipped.safetensors", TINY_WITH_CUE)
+    monkeypatch.setattr(weights_store, "SHIPPED_WEIGHTS", tmp_path / "shipped.safetensors")
+    assert chosen() == (CuedEngine, shipped)
+    second = put(tmp_path / "installed" / "b.safetensors", TINY)
+    assert chosen() == (XMemEngine, second)
+    first = put(tmp_path / "installed" / "a.safetensors", TINY)
+    assert chosen() == (XMemEngine, first)
+    assert chosen("b") == (XMemEngine, second)
+    assert chosen(str(tmp_path / "shipped.safetensors")) == (CuedEngine, shipped)
+
+
+def test_xmem_without_weights_says_how_to_add_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights_store, "SHIPPED_WEIGHTS", tmp_path / "none")
     with pytest.raises(WeightsError, match=r"rotomem weights add"):
         make_engine("xmem", weights_dir=tmp_path)
 

@@ -303,7 +303,7 @@ def bad_inputs() -> Iterator[object]:
     yield case("unknown device", SettingError, "device is 'gpu'", device="gpu")
     yield case("drawn twice", AnnotationError, "1001 annotates 'hero' 2 times", annotations=(inside, inside))
     yield case("unknown engine", SettingError, "samurai", engine="samurai")
-    yield case("weights missing", WeightsMissingError, "rotomem weights add", engine="xmem")
+    yield case("weights missing", WeightsMissingError, "rotomem weights add", engine="xmem", weights="nobodys")
 
 
 @pytest.mark.parametrize(("changes", "error", "match"), list(bad_inputs()))

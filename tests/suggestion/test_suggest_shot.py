@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pickle
@@ -26,8 +27,8 @@ from rotomem.session import PlateReference, Progress
 from rotomem.session.frame_keys import KeyReader, prune_keys
 from rotomem.session.suggest import Suggestion, SuggestionTask, suggest_shot
 from rotomem.suggestion import Reason
-from rotomem.vos import save_weights
-from tiny_networks import TINY, random_network
+from rotomem.vos import Network, save_weights, weights_store
+from tiny_networks import TINY, TINY_WITH_CUE, random_network
 
 HEIGHT, WIDTH = 48, 64
 FIRST, LAST = 1001, 1021
@@ -225,9 +226,23 @@ def test_likeness_looks_at_the_mattes(shot: Path, weights: Path) -> None:
     assert {s.frame for s in suggestions[-10:]} == set(files)
 
 
-def test_likeness_needs_weights(shot: Path, tmp_path: Path) -> None:
-    with pytest.raises(WeightsMissingError):
+def test_likeness_needs_weights(shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights_store, "SHIPPED_WEIGHTS", tmp_path / "none")
+    with pytest.raises(WeightsMissingError, match=r"scoring likeness needs weights .* choose scoring auto"):
         suggest(likeness_task(shot, tmp_path / "none" / "x"))
+
+
+def test_weights_with_the_flow_cue_give_keys_too_and_those_shipped_serve_without_any(
+    shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = tmp_path / "shipped.safetensors"
+    save_weights(Network(TINY_WITH_CUE).state_dict(), shipped, TINY_WITH_CUE)
+    monkeypatch.setattr(weights_store, "SHIPPED_WEIGHTS", shipped)
+    task = likeness_task(shot, tmp_path / "none" / "x")
+    suggestions = suggest(task)
+    assert [s.reason for s in suggestions] == [Reason.UNLIKE_DRAWN.value] * 3
+    assert all(s.score > 0 for s in suggestions)
+    assert suggestions == suggest(dataclasses.replace(task, weights=str(shipped), cache_dir=None))
 
 
 def test_kept_keys_are_pruned_oldest_first(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rotomem.engine_names import ENGINE_NAMES, SHIPPED_WEIGHTS, default_engine
-from rotomem.errors import SettingError, WeightsMissingError
+from rotomem.engine_names import ENGINE_NAMES, default_engine
+from rotomem.errors import SettingError
 from rotomem.propagation.copy_engine import CopyEngine
 from rotomem.propagation.engine import Engine
 from rotomem.propagation.warp_engine import WarpEngine
@@ -67,9 +67,10 @@ def _make_xmem(
     from rotomem.propagation.cued_engine import CuedEngine
     from rotomem.propagation.shot_tuning import ShotTuning
     from rotomem.propagation.xmem_engine import XMemEngine, XMemSettings, choose_device
-    from rotomem.vos import load_network
+    from rotomem.vos import choose_weights, load_network
 
-    loaded = load_network(_choose_weights(weights_dir, weights))
+    path = choose_weights(weights_dir, weights, user="engine xmem", otherwise="choose engine warp")
+    loaded = load_network(path)
     if loaded.network.config.prior_channels:
         return CuedEngine(
             loaded.network,
@@ -81,19 +82,3 @@ def _make_xmem(
         )
     settings = XMemSettings(processing_size=processing_size) if processing_size else XMemSettings()
     return XMemEngine(loaded.network, weights_sha256=loaded.sha256, device=device, settings=settings)
-
-
-def _choose_weights(weights_dir: Path, weights: str) -> Path:
-    from rotomem.vos import find_weights, installed_weights
-
-    if weights:
-        return find_weights(weights_dir, weights)
-    installed = installed_weights(weights_dir)
-    if installed:
-        return installed[0].path
-    if SHIPPED_WEIGHTS.is_file():
-        return SHIPPED_WEIGHTS
-    raise WeightsMissingError(
-        f"engine xmem needs weights and none are installed in {weights_dir}; "
-        "add them with: rotomem weights add FILE, or choose engine warp"
-    )

@@ -14,11 +14,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from rotomem.config import Settings
-from rotomem.errors import WeightsMissingError
 from rotomem.plates import PlateSource
 from rotomem.propagation.network_frames import NetworkImages, network_size
 from rotomem.propagation.xmem_engine import choose_device
-from rotomem.vos import find_weights, installed_weights, load_network
+from rotomem.vos import choose_weights, load_network
 from rotomem.vos.padding import Padding
 
 log = logging.getLogger(__name__)
@@ -36,14 +35,15 @@ class KeyReader:
     Args:
         source: the plate.
         colourspace: that ``source`` was told; another one means other keys.
-        weights: name of installed weights, or a path; empty takes the first by name.
+        weights: name of installed weights, or a path; empty takes the first installed ones, else those shipped. The
+            flow cue that some weights ask for enters the decoder alone, so that these give keys like any others.
         weights_dir: where weights are installed; None takes the setting's.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         processing_size: shorter side, pixels; 0 is ``PROCESSING_SIZE``.
         cache_dir: None keeps nothing.
 
     Raises:
-        WeightsError: none installed, or damaged.
+        WeightsError: none there, or damaged.
         SettingError: no such device.
     """
 
@@ -62,7 +62,13 @@ class KeyReader:
         self._processing_size = processing_size or PROCESSING_SIZE
         self.size = network_size(*source.size, self._processing_size)
         self._device = choose_device(device)
-        loaded = load_network(_choose_weights(weights, weights_dir or Settings.load().weights_dir))
+        path = choose_weights(
+            weights_dir or Settings.load().weights_dir,
+            weights,
+            user="scoring likeness",
+            otherwise="choose scoring auto",
+        )
+        loaded = load_network(path)
         self._network = loaded.network.to(self._device).eval()
         self._sha256 = loaded.sha256
         self._images = NetworkImages(source, self._processing_size, self._device, max_bytes=0)
@@ -110,18 +116,6 @@ def prune_keys(cache_dir: Path, max_bytes: int = CACHE_BYTES) -> None:
             return
         path.unlink(missing_ok=True)
         excess -= status.st_size
-
-
-def _choose_weights(name: str, weights_dir: Path) -> Path:
-    if not name:
-        installed = installed_weights(weights_dir)
-        if not installed:
-            raise WeightsMissingError(
-                f"scoring likeness needs weights and none are installed in {weights_dir}; "
-                "add them with: rotomem weights add FILE, or choose scoring auto"
-            )
-        name = installed[0].name
-    return find_weights(weights_dir, name)
 
 
 def _load(path: Path) -> dict[str, Tensor] | None:

@@ -12,7 +12,14 @@ from rotomem.vos.flow_prior import Track, carry_mattes, extend_track, flow_agree
 from rotomem.vos.inference_core import PHASES, InferenceCore
 from rotomem.vos.network import FrameFeatures, Network
 from rotomem.vos.prior_cue import PriorFeatures
-from rotomem.vos.weights_store import WeightsFile, add_weights, find_weights, installed_weights, verify_weights
+from rotomem.vos.weights_store import (
+    WeightsFile,
+    add_weights,
+    choose_weights,
+    find_weights,
+    installed_weights,
+    verify_weights,
+)
 
 __all__ = [
     "PHASES",
@@ -30,6 +37,7 @@ __all__ = [
     "accelerate_for_cuda",
     "add_weights",
     "carry_mattes",
+    "choose_weights",
     "convert_checkpoint",
     "extend_track",
     "find_weights",

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from rotomem.engine_names import SHIPPED_WEIGHTS
 from rotomem.errors import SettingError, WeightsCorruptError, WeightsError, WeightsMissingError
 from rotomem.vos.checkpoint import (
     convert_checkpoint,
@@ -57,6 +58,30 @@ def find_weights(weights_dir: Path, name: str) -> Path:
     raise WeightsMissingError(
         f"weights {name!r} are not installed in {weights_dir} (there: {present}); "
         f"add them with: rotomem weights add FILE"
+    )
+
+
+def choose_weights(weights_dir: Path, name: str = "", *, user: str, otherwise: str) -> Path:
+    """Return the file of weights to use: those named; without a name the first installed ones, else those shipped.
+
+    Args:
+        name: of installed weights, or a path; empty for none.
+        user: what needs them, for the sentence; ``engine xmem``.
+        otherwise: what can be done without any; ``choose engine warp``.
+
+    Raises:
+        WeightsMissingError: they are not there.
+    """
+    if name:
+        return find_weights(weights_dir, name)
+    installed = installed_weights(weights_dir)
+    if installed:
+        return installed[0].path
+    if SHIPPED_WEIGHTS.is_file():
+        return SHIPPED_WEIGHTS
+    raise WeightsMissingError(
+        f"{user} needs weights and none are installed in {weights_dir}; "
+        f"add them with: rotomem weights add FILE, or {otherwise}"
     )
 
 
