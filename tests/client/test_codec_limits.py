@@ -29,7 +29,7 @@ from rotomem_client.messages import (
     SetObjects,
     WantedFile,
 )
-from rotomem_client.shapes import BLEND_MODES, ControlPoint, Shape
+from rotomem_client.shapes import BLEND_MODES, ControlPoint, Outline, Shape
 
 SHA = "0" * 64
 TRIANGLE = Shape("t", (ControlPoint((0.0, 0.0)), ControlPoint((4.0, 0.0)), ControlPoint((0.0, 4.0))))
@@ -45,6 +45,16 @@ _SHAPE = st.builds(
     blend_mode=st.sampled_from(BLEND_MODES),
     feather_falloff=st.floats(0.01, 100),
 )
+_FRAMES = st.sets(st.integers(-10_000_000, 10_000_000), min_size=1, max_size=4).map(sorted).map(tuple)
+_OUTLINE_POINT = st.builds(ControlPoint, _PAIR, _PAIR, _PAIR)
+
+
+@st.composite
+def _outlines(draw: st.DrawFn) -> Outline:
+    frames, count = draw(_FRAMES), draw(st.integers(2, 5))
+    row = st.lists(_OUTLINE_POINT, min_size=count, max_size=count).map(tuple)
+    rows = draw(st.lists(row, min_size=len(frames), max_size=len(frames)).map(tuple))
+    return Outline(draw(st.text(max_size=20)), draw(st.booleans()), frames, rows)
 
 
 def values_of(kind: fields.Kind) -> st.SearchStrategy[Any]:
@@ -71,6 +81,8 @@ def values_of(kind: fields.Kind) -> st.SearchStrategy[Any]:
         return st.binary(min_size=1, max_size=200)
     if isinstance(kind, fields.OptionalOf):
         return st.none() | values_of(kind.item)
+    if isinstance(kind, fields.Outlines):
+        return st.lists(_outlines(), max_size=3).map(tuple)
     assert isinstance(kind, fields.Shapes)
     return st.lists(_SHAPE, max_size=3).map(tuple)
 
