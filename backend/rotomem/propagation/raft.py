@@ -104,7 +104,7 @@ def _optical_flow_models() -> Any:
     shapes for ``nms``, which that library, built for CUDA, cannot bring. Their schemas are all that the import needs.
     """
     if not _schemas and not _defined("nms"):
-        library = torch.library.Library("torchvision", "DEF")
+        library: Any = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
         for operator in ("nms", "qnms"):
             library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         _schemas.append(library)  # a library that is collected takes its operators with it

@@ -202,7 +202,7 @@ class _Steps:
 
         def step() -> None:
             if self._cancelled():
-                raise CancelledError("cancelled; the mattes of the shots that were finished are kept")
+                raise CancelledError("cancelled; the finished mattes are kept")
             self._done += 1
             rate = self._done / PASSES / max(time.monotonic() - self._started, 1e-9)
             self._on_progress(Progress(self._done, self._total, phase, rate))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -20,6 +20,8 @@ SAMPLE_STEP_PX = 8
 INLIER_PX = 1.0
 """A flow vector within this of the homography's own follows the camera: about the error of DIS on textured plates."""
 ITERATIONS, CERTAINTY = 2000, 0.999
+POLISHING = 2
+"""Times that least squares over all that follow the homography replace what the sampling found."""
 LEAST_SAMPLES = 24
 RIM = 0.12
 """Of each side: where a picture shows the scene rather than what it is about."""
@@ -88,9 +90,26 @@ def _fit(here: NDArray[np.float32], there: NDArray[np.float32]) -> NDArray[np.fl
     if len(here) < 4:
         return np.eye(3)
     found, _ = cv2.findHomography(here, there, cv2.USAC_MAGSAC, INLIER_PX, maxIters=ITERATIONS, confidence=CERTAINTY)
-    # None, or one that folds the picture: without any agreement the camera counts as still.
-    usable = found is not None and np.isfinite(found).all() and np.linalg.det(found[:2, :2]) > 0.1
-    return np.asarray(found, dtype=np.float64) if usable else np.eye(3)
+    usable = _usable(found)
+    homography = np.eye(3) if usable is None else usable
+    for _ in range(POLISHING):
+        follows = _distance(homography, here, there) <= INLIER_PX
+        if np.count_nonzero(follows) < LEAST_SAMPLES:
+            break
+        polished, _ = cv2.findHomography(here[follows], there[follows], 0)
+        usable = _usable(polished)
+        if usable is None:
+            break
+        homography = usable
+    return homography
+
+
+def _usable(found: Any) -> NDArray[np.float64] | None:
+    """Return a homography; None of none, and of one that folds the picture: the camera then counts as still."""
+    if found is None:
+        return None
+    homography = np.asarray(found, dtype=np.float64)
+    return homography if np.isfinite(homography).all() and np.linalg.det(homography[:2, :2]) > 0.1 else None
 
 
 def _step(
@@ -145,7 +164,7 @@ class CameraMotion:
             moves.append(f"zooms {'in' if self.zoom > 1 else 'out'} {100 * abs(self.zoom - 1):.1f} % a frame")
         if abs(self.roll_degrees) >= ROLL_DEGREES:
             moves.append(f"rolls {abs(self.roll_degrees):.1f} degrees a frame")
-        doing = " and ".join(moves) if moves else "is locked off"
+        doing = " and ".join([*([", ".join(moves[:-1])] if moves[1:] else []), *moves[-1:]]) or "is locked off"
         if self.rim_share < STRONG_PARALLAX:
             return f"the camera {doing}; parallax is strong: much of the scene does not follow one plane"
         if self.rim_share < SOME_PARALLAX:
@@ -180,6 +199,6 @@ def overall_motion(steps: Sequence[CameraMotion]) -> CameraMotion:
     )
     x, y, zoom, roll, inliers, rim, residual = (float(figure) for figure in figures)
     speed, direction = float(np.median([np.hypot(*s.pan_px) for s in steps])), float(np.hypot(x, y))
-    # A camera that shakes has speed without direction; told by its speed.
+    # A camera that shakes has speed without direction, and is told by its speed all the same.
     pan = (x * speed / direction, y * speed / direction) if direction > 1e-6 else (speed, 0.0)
     return CameraMotion(pan, zoom, roll, inliers, rim, residual)

@@ -19,9 +19,9 @@ from rotomem.propagation.flow import Colours, PlateFlow, carry
 
 SIDE_PX = 160
 BINS = 8
-HISTOGRAM_JUMP = 0.25
+HISTOGRAM_JUMP = 0.18
 """Least Hellinger distance of the colours' histograms, in [0, 1]."""
-UNEXPLAINED = 0.45
+UNEXPLAINED = 0.75
 """Least share of the picture where flow there and back does not return or the carried picture is another one."""
 LIKE = 0.5
 """Local correlation above which a carried picture counts as the same, whatever its brightness."""
@@ -79,7 +79,7 @@ def _is_flash(histograms: Sequence[NDArray[np.float32]], index: int, jump: float
 
 
 def _histogram(colours: Colours) -> NDArray[np.float32]:
-    counts = cv2.calcHist([colours], [0, 1, 2], None, [BINS] * 3, [0, 256] * 3)
+    counts = np.asarray(cv2.calcHist([colours], [0, 1, 2], None, [BINS] * 3, [0, 256] * 3), dtype=np.float32)
     # Smoothed: a ramp of light moves colours over the edge of a bin.
     for axis in range(3):
         counts = _blur_axis(counts, axis)

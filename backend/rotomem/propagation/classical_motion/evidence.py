@@ -73,12 +73,22 @@ def frame_motion(flow: PlateFlow, frames: range, frame: int, gap: int) -> FrameM
         pair = flow.pair(frame, other)
         step = fit_camera(pair.displacement, pair.unsure)
         length, noise = _residual(pair.displacement, step)
-        counts = 1.0 - 0.95 * pair.unsure  # unsure alone on both sides: their mean
-        total += counts * np.minimum(length / noise, MOST)
+        # What the camera has not shown yet, or no more, has no flow: whatever was found there is no motion.
+        shown = _is_shown(camera_displacement(step.homography, flow.size))
+        counts = 1.0 - 0.95 * np.maximum(pair.unsure, ~shown)  # unsure alone on both sides: their mean
+        total += counts * shown * np.minimum(length / noise, MOST)
         weight += counts
         steps.append(step)
-        lengths.append(float(np.percentile(length, 99)) / abs(other - frame))
+        lengths.append(float(np.percentile(length[shown] if shown.any() else length, 99)) / abs(other - frame))
     return FrameMotion(total / weight, steps[0], others[0] - frame, min(lengths))
+
+
+def _is_shown(displacement: Floats) -> NDArray[np.bool_]:
+    """Return (h, w): False where a displacement leads out of the picture."""
+    height, width = displacement.shape[:2]
+    rows, columns = np.mgrid[:height, :width]
+    x, y = columns + displacement[..., 0], rows + displacement[..., 1]
+    return np.asarray((x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1))
 
 
 def _residual(displacement: Floats, step: CameraStep) -> tuple[Floats, Floats]:
@@ -146,7 +156,7 @@ def _advance(flow: PlateFlow, own: Floats, last: _Sum | None, frame: int, other:
 
 
 def _packed(values: Floats, scale: float) -> bytes:
-    return np.rint(np.clip(values * scale, 0, 255)).astype(np.uint8).tobytes()
+    return bytes(np.rint(np.clip(values * scale, 0, 255)).astype(np.uint8).tobytes())
 
 
 def _unpacked(held: Held, size: tuple[int, int], scale: float) -> Floats:

@@ -103,7 +103,7 @@ class MotionProposal:
         seen = [found.track.sightings[frame] for found in self.objects[:count] if frame in found.track.sightings]
         if not seen:
             return 0.0
-        areas = [max(1, np.count_nonzero(sighting.mask.unpack())) for sighting in seen]
+        areas = [max(1, int(np.count_nonzero(sighting.mask.unpack()))) for sighting in seen]
         return float(np.average([sighting.confidence for sighting in seen], weights=areas))
 
     @property

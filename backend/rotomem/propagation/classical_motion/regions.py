@@ -17,6 +17,9 @@ Mask = NDArray[np.bool_]
 
 HIGH, LOW = 6.0, 3.0
 """In units of the flow's noise: a region holds a pixel that moves for certain, and all around it that moves likely."""
+SKIRT, SKIRT_REACH = 0.5, 0.0125
+"""Flow carries a rim of background along with an object, and evidence fades out over it: what is below this share of
+the most within this reach, of the longer side, is rim."""
 LEAST_AREA = 0.001
 """Of the picture: smaller regions are specks."""
 HOLE_AREA = 0.1
@@ -74,8 +77,10 @@ def find_regions(evidence: Floats) -> list[Region]:
     radius = max(1, round(SMOOTHING * max(size)))
     smooth = cv2.GaussianBlur(evidence, (0, 0), radius)
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    likely = cv2.morphologyEx((smooth > LOW).astype(np.uint8), cv2.MORPH_OPEN, disk)
-    likely = cv2.morphologyEx(likely, cv2.MORPH_CLOSE, disk)
+    reach = max(1, round(SKIRT_REACH * max(size)))
+    most = cv2.dilate(smooth, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1)))
+    moves = ((smooth > LOW) & (smooth > SKIRT * most)).astype(np.uint8)
+    likely = cv2.morphologyEx(cv2.morphologyEx(moves, cv2.MORPH_OPEN, disk), cv2.MORPH_CLOSE, disk)
     count, labels, figures, _ = cv2.connectedComponentsWithStats(likely, connectivity=8)
     certain = np.zeros(count, bool)
     certain[np.unique(labels[smooth > HIGH])] = True
