@@ -9,22 +9,18 @@ ENGINE_NAMES = ("xmem", "warp", "copy")
 
 SHIPPED_WEIGHTS = Path(__file__).parent / "shipped_weights" / "rotomem-light.safetensors"
 """Trained by us on synthetic video; its model card lies beside it."""
-SHIPPED_BY_DEFAULT = False
 
 
 def default_engine(weights_dir: Path | None) -> str:
-    """Return what ``auto`` means: ``xmem`` where weights are installed, else ``warp``.
+    """Return what ``auto`` means: ``xmem`` where there are weights, installed or shipped, else ``warp``.
 
-    A look into the folder, rather than ``rotomem.vos``: importing torch takes seconds that warp need not pay. Whether
+    A look for files, rather than ``rotomem.vos``: importing torch takes seconds that warp need not pay. Whether
     the weights are good, the engine finds out.
     """
     installed = weights_dir is not None and any(weights_dir.glob("*.safetensors"))
-    return "xmem" if installed or (SHIPPED_BY_DEFAULT and SHIPPED_WEIGHTS.is_file()) else "warp"
+    return "xmem" if installed or SHIPPED_WEIGHTS.is_file() else "warp"
 
 
 def usable_engines(weights_dir: Path | None) -> tuple[str, ...]:
     """Return the engines that can run here, best first."""
-    first = default_engine(weights_dir)
-    if SHIPPED_WEIGHTS.is_file():
-        return ENGINE_NAMES
-    return ENGINE_NAMES[ENGINE_NAMES.index(first) :]
+    return ENGINE_NAMES[ENGINE_NAMES.index(default_engine(weights_dir)) :]

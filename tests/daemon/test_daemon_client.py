@@ -54,7 +54,7 @@ def prepare(client: Client, files: dict[int, Path], session: str) -> None:
 def test_the_welcome_says_what_the_daemon_can_do(daemon: DaemonProcess) -> None:
     with Client(daemon.endpoint, timeout_s=20.0) as client:
         welcome = client.connect()
-        assert (welcome.protocol, welcome.default_engine, welcome.engines) == (2, "warp", ("warp", "copy"))
+        assert (welcome.protocol, welcome.default_engine, welcome.engines) == (2, "xmem", ("xmem", "warp", "copy"))
         assert client.ping() == "none"
 
 

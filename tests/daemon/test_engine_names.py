@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from rotomem.engine_names import default_engine, usable_engines
-from rotomem.propagation import engine_names, make_engine
+from rotomem import engine_names
+from rotomem.engine_names import SHIPPED_WEIGHTS, default_engine, usable_engines
+from rotomem.propagation import make_engine
 
 
 @pytest.fixture
@@ -18,16 +19,22 @@ def weights(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_network_is_offered_where_weights_are_installed(weights: Path, tmp_path: Path) -> None:
-    assert (default_engine(weights), usable_engines(weights)) == ("xmem", ("xmem", "warp", "copy"))
+def test_rotomem_s_own_weights_are_the_default(tmp_path: Path) -> None:
+    assert SHIPPED_WEIGHTS.is_file()
+    assert (default_engine(None), usable_engines(tmp_path)) == ("xmem", ("xmem", "warp", "copy"))
+    assert [make_engine(name, weights_dir=tmp_path).name for name in usable_engines(tmp_path)] == [
+        "xmem",
+        "warp",
+        "copy",
+    ]
+    assert make_engine("auto", weights_dir=tmp_path).name == "xmem"
+
+
+def test_without_any_weights_warp_is(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_names, "SHIPPED_WEIGHTS", tmp_path / "none")
     for none in (tmp_path / "nowhere", None):
         assert (default_engine(none), usable_engines(none)) == ("warp", ("warp", "copy"))
-
-
-def test_what_is_offered_can_be_made(tmp_path: Path) -> None:
-    assert [make_engine(name, weights_dir=tmp_path).name for name in usable_engines(tmp_path)] == ["warp", "copy"]
-    assert make_engine("auto", weights_dir=tmp_path).name == default_engine(tmp_path)
-    assert set(usable_engines(tmp_path)) < set(engine_names())
+    assert (default_engine(weights), usable_engines(weights)) == ("xmem", ("xmem", "warp", "copy"))
 
 
 def test_the_daemon_s_own_process_loads_no_engine() -> None:

@@ -20,7 +20,8 @@ def test_engines_are_made_by_name(tmp_path: Path) -> None:
     assert engine_names() == ["xmem", "warp", "copy"]
 
 
-def test_without_weights_the_default_is_warp(tmp_path: Path) -> None:
+def test_without_weights_the_default_is_warp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rotomem.engine_names.SHIPPED_WEIGHTS", tmp_path / "none")
     engine = make_engine("auto", weights_dir=tmp_path / "absent")
     assert (engine.name, engine.weights_sha256) == ("warp", "")
 

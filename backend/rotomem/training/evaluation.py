@@ -8,6 +8,7 @@ synthetic shots are never averaged together.
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import time
@@ -21,6 +22,7 @@ import numpy as np
 
 from rotomem.errors import SettingError
 from rotomem.propagation import Engine, Image, make_engine
+from rotomem.propagation.shot_tuning import TunedToShot
 from rotomem.training.footage import Footage, FootageSource, find_clips
 from rotomem.training.matte_samples import sampled_frames, save_samples
 from rotomem.training.measurement_log import MeasurementLog
@@ -48,8 +50,16 @@ class EngineSettings:
     tune: bool = True
 
     def make(self, name: str) -> Engine:
-        """Raises what ``make_engine`` raises."""
-        return make_engine(name, weights_dir=self.weights_dir, device=self.device, weights=self.weights, tune=self.tune)
+        """Make an engine that is tuned to a shot by its number of steps alone: a busy machine must not show in scores.
+
+        Raises what ``make_engine`` raises.
+        """
+        engine = make_engine(
+            name, weights_dir=self.weights_dir, device=self.device, weights=self.weights, tune=self.tune
+        )
+        if isinstance(engine, TunedToShot):
+            engine.tuning = replace(engine.tuning, seconds=math.inf)
+        return engine
 
 
 def annotated_frames(count: int, total: int) -> list[int]:
