@@ -19,9 +19,8 @@ from rotomem.vos.aggregate import aggregate, aggregate_log_odds
 
 TOLERANCE = 1e-4
 NEAR_TIE_LIMIT = 2e-3
-"""What one element exchanged for another may do to a probability, at most."""
 NEAR_TIE_MEAN = 5e-5
-"""Mean difference over a sequence, near ties included."""
+"""Largest and mean difference over a sequence with near ties left as they fall; research/propagation.md, Tolerance."""
 MEAN = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
 STD = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
 
@@ -100,7 +99,8 @@ def test_checkpoint_names_and_shapes(network: Network, folder: Path) -> None:
     assert sum(parameter.numel() for parameter in network.parameters()) == 62_185_224
 
 
-def test_single_step_stage_by_stage(network: Network, folder: Path) -> None:
+def check_stages(network: Network, folder: Path) -> None:
+    """Hold every stage of a single step to the published numbers."""
     arrays = {name: torch.from_numpy(array) for name, array in np.load(folder / "xmem" / "single_step.npz").items()}
     images = normalise(arrays["frames"].numpy())
 
@@ -124,6 +124,48 @@ def test_single_step_stage_by_stage(network: Network, folder: Path) -> None:
         check("hidden_after_segment", hidden)
         check("logits", aggregate_log_odds(logits.sigmoid()))
         check("prob", aggregate(logits.sigmoid()))
+
+
+def test_single_step_stage_by_stage(network: Network, folder: Path) -> None:
+    check_stages(network, folder)
+
+
+OUTPUTS = {
+    "key": "encode_key",
+    "shrinkage": "encode_key",
+    "selection": "encode_key",
+    "f16": "encode_key",
+    "value": "encode_value",
+    "hidden_after_value": "reinforce_hidden",
+    "hidden_after_segment": "decode",
+    "logits": "decode",
+}
+"""Every output of the network, and the method that returns it."""
+
+
+def raise_by_a_thousandth(monkeypatch: pytest.MonkeyPatch, network: Network, output: str) -> None:
+    method = getattr(network, OUTPUTS[output])
+
+    def raised(*arguments: Any, **options: Any) -> Any:
+        made = method(*arguments, **options)
+        if OUTPUTS[output] == "encode_key":
+            setattr(made, output, 1.001 * getattr(made, output))
+            return made
+        if OUTPUTS[output] == "decode":
+            logits, hidden = made
+            return (1.001 * logits, hidden) if output == "logits" else (logits, 1.001 * hidden)
+        return 1.001 * made
+
+    monkeypatch.setattr(network, OUTPUTS[output], raised)
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_a_thousandth_in_any_output_is_seen(
+    network: Network, folder: Path, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    raise_by_a_thousandth(monkeypatch, network, output)
+    with pytest.raises(AssertionError, match=r"^(?!prob)"):
+        check_stages(network, folder)
 
 
 def test_single_step_through_the_core(network: Network, folder: Path) -> None:
@@ -165,19 +207,30 @@ def test_sequences_with_near_ties_match(network: Network, folder: Path, near_tie
     beyond = {frame: float(d.max()) for frame, d in enumerate(as_it_is) if d.max() > TOLERANCE}
     # Shown in pytest's summary, so that the frames are named on every run.
     warnings.warn(f"{name}: near ties on frames {proven}; beyond {TOLERANCE:.0e} unpatched: {beyond}", stacklevel=1)
-    # A frame may also inherit a difference: after a tie went the other way, sensory and working memory differ. Its own
-    # arithmetic is right, for above it met the tolerance from the right memories without a swap.
-    unexplained = [frame for frame in beyond if frame not in proven and not any(tie < frame for tie in proven)]
-    assert not unexplained, f"frames {unexplained} differ, near ties are on {proven} alone"
+    # Up to the first tie both runs are the same. From it on sensory and working memory differ, and later frames inherit
+    # that; that nothing else is the cause was shown above, where exchanging the ties alone brought every frame back.
+    first_tie = min(proven, default=len(as_it_is))
+    assert not [frame for frame in beyond if frame < first_tie], f"{beyond} differ; near ties are on {proven} alone"
     assert max(beyond.values(), default=0.0) <= NEAR_TIE_LIMIT
     assert torch.stack(as_it_is).mean() <= NEAR_TIE_MEAN
 
 
-def test_swapping_near_ties_does_not_hide_a_wrong_setting(network: Network, folder: Path, near_ties: NearTies) -> None:
+def error_of_the_first_step(network: Network, folder: Path, near_ties: NearTies, *, top_k: int = 30) -> float:
+    """Return the difference from the published frame 1 of ``basic``, near ties swapped."""
     sequence = load_sequence(folder, "basic")
-    core = InferenceCore(network, MemoryConfig(mem_every=5, top_k=29), num_objects=1)
+    core = InferenceCore(network, MemoryConfig(mem_every=5, top_k=top_k), num_objects=1)
     for frame, masks in sequence.masks.items():
         core.memorize(frame, sequence.images[frame], masks)
     sequence.step(core, 0)
-    _, error = near_ties.step(core, lambda core: sequence.step(core, 1), sequence.probabilities[1])
-    assert error > TOLERANCE
+    return near_ties.step(core, lambda core: sequence.step(core, 1), sequence.probabilities[1])[1]
+
+
+def test_swapping_near_ties_does_not_hide_a_wrong_setting(network: Network, folder: Path, near_ties: NearTies) -> None:
+    assert error_of_the_first_step(network, folder, near_ties, top_k=29) > TOLERANCE
+
+
+def test_swapping_near_ties_does_not_hide_a_thousandth(
+    network: Network, folder: Path, near_ties: NearTies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raise_by_a_thousandth(monkeypatch, network, "logits")
+    assert error_of_the_first_step(network, folder, near_ties) > TOLERANCE
