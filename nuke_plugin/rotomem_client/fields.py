@@ -323,7 +323,8 @@ class Outlines(Kind):
         if size > self.limit or len(value) > self.count:
             raise InvalidValueError(
                 f"{label} has {len(value)} outlines with {size // _OUTLINE_POINT.size} points in all; at most "
-                f"{self.count} with {self.limit // _OUTLINE_POINT.size} fit: raise the tolerance, or ask for fewer frames"
+                f"{self.count} with {self.limit // _OUTLINE_POINT.size} fit: raise the tolerance, or ask for fewer "
+                "frames"
             )
         for outline in value:
             _OutlineHead.of(outline)
