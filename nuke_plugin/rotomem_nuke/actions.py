@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 from typing import Callable
 
-from rotomem_nuke import host, roto, runs, staleness
+from rotomem_nuke import baking, host, roto, runs, staleness
 from rotomem_nuke.background import work_then
 from rotomem_nuke.cache import clear_mattes, next_version
 from rotomem_nuke.collection import (
@@ -33,7 +33,7 @@ from rotomem_nuke.suggestion import suggest as ask_for_suggestions
 log = logging.getLogger(__name__)
 
 _asking: dict[str, threading.Event] = {}
-"""Nodes that wait for a suggestion, with what ends the wait."""
+"""Nodes that wait for a suggestion or a bake, with what ends the wait."""
 
 
 def propagate(node: host.Node) -> None:
@@ -122,6 +122,40 @@ def suggest(node: host.Node) -> None:
         _show_status(rotomem, str(error) if cancelled else f"failed: {explain(error)}")
 
     work_then(lambda: ask_for_suggestions(request, say=say, stopped=stopped.is_set), shown, failed)
+
+
+def to_roto(node: host.Node) -> None:
+    """Bake the mattes into keyed shapes of a new Roto; in the background where Nuke has a window."""
+    rotomem = _button(node)
+    if rotomem is None:
+        return
+    try:
+        _require_idle(rotomem)
+        requests = baking.collect_bake(rotomem, rotomem.tolerance)
+    except PluginError as error:
+        _refuse(node, error)
+        return
+    identifier, stopped = rotomem.identifier, threading.Event()
+    _asking[identifier] = stopped
+
+    def say(sentence: str) -> None:
+        host.later(lambda: _show_status(rotomem, sentence))
+
+    def baked(found: list[baking.Baked]) -> None:
+        _asking.pop(identifier, None)
+        if rotomem.attached:
+            rotos = [baking.draw(rotomem, entry) for entry in found]
+            _show_status(rotomem, baking.describe(rotos, found))
+
+    def failed(error: Exception) -> None:
+        _asking.pop(identifier, None)
+        cancelled = isinstance(error, RenderCancelled)
+        _show_status(rotomem, str(error) if cancelled else f"failed: {explain(error)}")
+
+    def work() -> list[baking.Baked]:
+        return [baking.vectorize(request, say=say, stopped=stopped.is_set) for request in requests]
+
+    work_then(work, baked, failed)
 
 
 def previous_annotated(node: host.Node) -> None:
@@ -262,7 +296,7 @@ def _require_idle(rotomem: RotomemNode) -> None:
     if runs.running(rotomem.identifier) is not None:
         raise GraphError(f"{rotomem.name} is propagating already; press stop first")
     if rotomem.identifier in _asking:
-        raise GraphError(f"{rotomem.name} waits for a suggestion; press stop first")
+        raise GraphError(f"{rotomem.name} waits for the daemon; press stop first")
 
 
 def _require_thawed(rotomem: RotomemNode) -> None:

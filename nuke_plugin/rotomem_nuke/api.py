@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 from rotomem_client.path_map import parse_path_map
 from rotomem_client.shapes import Shape
-from rotomem_nuke import actions, cache, drawing, farm, host, jobfile, roto, staleness, suggestion
+from rotomem_nuke import actions, baking, cache, drawing, farm, host, jobfile, roto, staleness, suggestion
 from rotomem_nuke.collection import collect, drawing_node, views_of
 from rotomem_nuke.errors import CacheError, GraphError, IncompleteError, PluginError
 from rotomem_nuke.formats import format_of
@@ -37,6 +37,7 @@ __all__ = [
     "Suggestion",
     "annotate",
     "assert_complete",
+    "bake_to_roto",
     "clean_caches",
     "create",
     "export_job",
@@ -264,6 +265,27 @@ def suggest(node: AnyNode, count: int = 3) -> tuple[Suggestion, ...]:
     found = suggestion.suggest(collect(rotomem)[0], count=count, say=lambda _: None, stopped=lambda: False)
     rotomem.show_suggestions([entry.frame for entry in found])
     return tuple(Suggestion(entry.frame, entry.score, entry.reason) for entry in found)
+
+
+def bake_to_roto(node: AnyNode, tolerance: float = 0.5) -> host.Node:
+    """Turn the mattes into keyed closed Beziers in a new Roto, as the Bake to Roto button does, and return it.
+
+    One shape per contour for as long as it stays one (128 frames at most), one layer per object. It waits for the
+    daemon. In a script of several views, the Roto of the first.
+
+    Args:
+        tolerance: how far, in pixels, a shape may lie from the line where the matte is one half.
+
+    Raises:
+        GraphError: nothing is wired, there are no mattes, or the tolerance makes no sense.
+        ClientError: the daemon is away or refused.
+    """
+    rotomem = RotomemNode.of(_node(node))
+    baked = [
+        baking.vectorize(request, say=lambda _: None, stopped=lambda: False)
+        for request in baking.collect_bake(rotomem, tolerance)
+    ]
+    return next(iter([baking.draw(rotomem, entry) for entry in baked]))
 
 
 def annotate(node: AnyNode, frame: int, shapes: Sequence[Shape] = (), *, object_name: str = "object") -> None:

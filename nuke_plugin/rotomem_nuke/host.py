@@ -210,6 +210,25 @@ def create(class_name: str, **knobs: Any) -> Node:
     return required(getattr(nuke.nodes, class_name)(**knobs), f"a new {class_name}")
 
 
+def create_with_panel(class_name: str) -> Node:
+    """Create a node as the menu does: on the selection, and its panel opens."""
+    return required(nuke.createNode(class_name), f"a new {class_name}")
+
+
+def selected_nodes() -> list[Node]:
+    return list(nuke.selectedNodes())
+
+
+def open_panel(node: Node) -> None:
+    if gui():
+        node.showControlPanel()
+
+
+def place_beside(node: Node, other: Node, right: int, down: int) -> None:
+    """Put a node so many units of the node graph to the right of another, and below it."""
+    node.setXYpos(other.xpos() + right, other.ypos() + down)
+
+
 def delete(node: Node) -> None:
     nuke.delete(node)
 
@@ -313,6 +332,6 @@ def add_autolabel(label: Callable[[], Optional[str]]) -> None:
     nuke.addAutolabel(label, nodeClass="Group")
 
 
-def add_node_command(menu: str, node_class: str) -> None:
-    """Add ``menu`` to the node toolbar, with one command that creates ``node_class``."""
-    nuke.menu("Nodes").addMenu(menu).addCommand(node_class, f"nuke.createNode({node_class!r})")
+def add_node_command(menu: str, name: str, code: str) -> None:
+    """Add ``menu`` to the node toolbar, with one command that runs ``code``; Tab finds it by its name."""
+    nuke.menu("Nodes").addMenu(menu).addCommand(name, code)

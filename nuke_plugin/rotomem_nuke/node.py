@@ -172,6 +172,15 @@ class RotomemNode:
         self._set("failure", failure)
         self._set("failed", 1 if failure else 0)
 
+    def objects(self) -> list[str]:
+        """Return what the object knob offers."""
+        return list(self._node["object"].values())
+
+    @property
+    def tolerance(self) -> float:
+        """In pixels, of Bake to Roto."""
+        return float(self._node["tolerance"].value())
+
     def show_objects(self, names: Sequence[str]) -> None:
         """Offer the objects for choice; the chosen one stays as long as it exists."""
         wanted = list(names) or [NO_OBJECT]

@@ -47,7 +47,9 @@ def add_menu() -> None:
     """Add the node's entry to the menu, unless there is no node to create; ``start`` has told why."""
     if gizmo_folder() is None:
         return
-    host.add_node_command("Rotomem", "Rotomem")
+    host.add_node_command(
+        "Rotomem", "Rotomem", "import rotomem_nuke.creation\nrotomem_nuke.creation.create_from_menu()"
+    )
 
 
 def gizmo_folder() -> Optional[Path]:

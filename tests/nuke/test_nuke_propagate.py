@@ -481,7 +481,7 @@ def test_stop_ends_the_wait_for_a_suggestion(connected: Any, plate_files: Callab
     node = rotomem_node(read_node(plate_files()), _sliding_roto("arm"))
     node["suggest"].execute()
     node["propagate"].execute()
-    assert connected.messages.pop() == "Rotomem: Rotomem1 waits for a suggestion; press stop first"
+    assert connected.messages.pop() == "Rotomem: Rotomem1 waits for the daemon; press stop first"
     node["stop"].execute()
     connected.pump(lambda: not actions.is_running(node), timeout_s=60)
     assert node["status"].value().startswith("stopped ")

@@ -42,12 +42,13 @@ def shown(plate_files: Callable[..., str], tmp_path: Path) -> Any:
 
 
 def test_the_knobs_stand_in_the_order_of_the_plan() -> None:
-    """research/nuke.md §6; ``motion`` and Bake to Roto are not part of this panel."""
+    """research/nuke.md §6, without ``motion``."""
     order = [words[1] for command, *words in _script.tcl_commands(GIZMO) if command == "user"]
     planned = (
         "status suggest previous_annotated next_annotated suggested annotated_keys annotated propagate stop range "
-        "first last object rescan view output live refine_edges softness grow holes version version_up freeze "
-        "cache_dir open_cache clear_cache endpoint test_backend priority input_colour process_at tune engine weights"
+        "first last object rescan view output live refine_edges softness grow holes to_roto tolerance version "
+        "version_up freeze cache_dir open_cache clear_cache endpoint test_backend priority input_colour process_at "
+        "tune engine weights"
     ).split()
     assert [name for name in order if name in planned] == planned
 

@@ -55,10 +55,6 @@ def __getattr__(name: str) -> Any:
         return list(session.command_line)
     if name == "env":
         return _Environment(nc=session.nc, indie=False, gui=session.gui)
-    if name == "NUKE_VERSION_STRING":
-        return "fake"
-    if name == "rawArgs":
-        return list(session.raw_args)
     raise AttributeError(f"module 'nuke' has no attribute {name!r} (or the fake does not know it)")
 
 
@@ -191,10 +187,23 @@ def _make(class_name: str) -> Any:
     return op
 
 
+def selectedNodes() -> list[Node]:
+    session.check_thread("selectedNodes")
+    return [session.handle(op) for op in session.context[-1].children if op.knobs["selected"]._value]
+
+
 def createNode(class_name: str) -> Node | None:
-    """As from the menu; the panel opens, which is a ``showPanel`` change (research/nuke.md §2 "Callbacks")."""
+    """As from the menu: wired to the selected node, and selected in its place (Foundry, nuke.createNode).
+
+    The panel opens, which is a ``showPanel`` change (research/nuke.md §2 "Callbacks").
+    """
     session.check_thread("createNode")
+    selected = [op for op in session.context[-1].children if op.knobs["selected"]._value]
     op = _make(class_name)
+    op.inputs.update(enumerate(reversed(selected)))
+    for other in selected:
+        other.knobs["selected"]._value = False
+    op.knobs["selected"]._value = True
     if session.gui:
         panel = _knobs.Knob("showPanel")
         op.knob_changed(panel)

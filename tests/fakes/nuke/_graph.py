@@ -286,6 +286,20 @@ class Node:
         found = (session.handle(child) for child in self._op.children)
         return [node for node in found if node is not None]
 
+    def xpos(self) -> int:
+        return int(self._op.knobs["xpos"]._value or 0)
+
+    def ypos(self) -> int:
+        return int(self._op.knobs["ypos"]._value or 0)
+
+    def setXYpos(self, x: int, y: int) -> None:
+        self._op.knobs["xpos"]._value, self._op.knobs["ypos"]._value = str(x), str(y)
+
+    def showControlPanel(self) -> None:
+        if not session.gui:
+            raise RuntimeError("panels exist with a GUI only")
+        session.panels.append(self._op.full_name)
+
     def format(self) -> _knobs.Format:
         from nuke import _images
 

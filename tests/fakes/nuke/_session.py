@@ -42,7 +42,7 @@ class Session:
         self.channels = {f"rgba.{name}" for name in ("red", "green", "blue", "alpha")}
         self.questions: list[str] = []
         self.answer = True
-        self.raw_args = ["Nuke"]
+        self.panels: list[str] = []
         self.before_render: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], str]] = []
         self.before_frame_render: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], str]] = []
         self.scripts: dict[str, Callable[[], object]] = {}
