@@ -44,6 +44,7 @@ from rotomem_client.messages import (
     Plate,
     Pong,
     Propagate,
+    ProposeMotion,
     PruneStore,
     PutAnnotation,
     RedoAnnotation,
@@ -268,6 +269,24 @@ class Client:
         """Start finding frames worth annotating next; ``Job.wait_for_suggestions`` returns them."""
         return self._start_job(SuggestFrames(session_id, count, scoring, device, weights, priority))
 
+    def propose_motion(
+        self,
+        session_id: str,
+        first: int,
+        last: int,
+        *,
+        flow: str = "auto",
+        device: str = "auto",
+        refine_edges: bool = True,
+        priority: int = 1,
+    ) -> Job:
+        """Start making mattes of what moves, without any annotation; ``Job.events`` tells of each with a confidence.
+
+        It ends in ``JobFinished`` with engine ``motion``; its ``warnings`` begin with what was found in each shot, such
+        as that there is no motion to speak of. The session's first object is the one that moves most.
+        """
+        return self._start_job(ProposeMotion(session_id, first, last, flow, device, refine_edges, priority))
+
     def vectorize_mattes(
         self, session_id: str, frames: Sequence[int], object_name: str, tolerance: float = 0.5
     ) -> tuple[Outline, ...]:
@@ -346,7 +365,7 @@ class Client:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _start_job(self, request: Union[Propagate, SuggestFrames]) -> Job:
+    def _start_job(self, request: Union[Propagate, ProposeMotion, SuggestFrames]) -> Job:
         accepted = self._call(request, JobAccepted)
         return Job(self._exchange, accepted.job_id, accepted.revision)
 

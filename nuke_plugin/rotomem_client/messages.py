@@ -415,6 +415,33 @@ class SuggestFrames(Request):
 
 
 @dataclass(frozen=True)
+class ProposeMotion(Request):
+    """Make mattes of what moves, from the plate alone; a job, which ends in ``JobFinished`` with engine ``motion``.
+
+    The session's objects are the layers: its first one is the object that moves most, and so on. Where something is
+    drawn all the same, the frame has what is drawn. ``JobFinished.warnings`` begins with one sentence for each shot.
+
+    Args:
+        flow: ``auto`` is RAFT where the daemon has its weights, else DIS.
+        refine_edges, device, priority: as for ``Propagate``.
+    """
+
+    type_name: ClassVar[str] = "propose_motion"
+    since: ClassVar[int] = 2
+    session_id: str = field(metadata=kind(_SESSION_ID))
+    first: int = field(metadata=kind(_FRAME))
+    last: int = field(metadata=kind(_FRAME))
+    flow: str = field(default="auto", metadata=kind(Choice("auto", "dis", "raft")))
+    device: str = field(default="auto", metadata=kind(_DEVICE))
+    refine_edges: bool = field(default=True, metadata=kind(Flag()))
+    priority: int = field(default=1, metadata=kind(Integer(0, 2)))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_range("ProposeMotion", self.first, self.last)
+
+
+@dataclass(frozen=True)
 class VectorizeMattes(Request):
     """Turn mattes into keyed outlines. The mattes are the plate of a session that was opened for this.
 
@@ -852,7 +879,7 @@ MESSAGE_TYPES: dict[str, type[Message]] = {
     for cls in (
         *(Hello, Ping, OpenSession, OfferFrames, PutAnnotation, RemoveAnnotation, UndoAnnotation, RedoAnnotation),
         *(GetAnnotation, SetObjects, RenameObject, RemoveObject, TakeOver, Propagate, SuggestFrames, Cancel, ResumeJob),
-        *(VectorizeMattes, MattesVectorized),
+        *(VectorizeMattes, MattesVectorized, ProposeMotion),
         *(ListMattes, FetchMatte, ListSessions, RemoveSession, PruneStore, Chunk, Credit, Introduce, Goodbye),
         *(Welcome, Pong, SessionState, FramesWanted, FileStored, AnnotationStored, AnnotationUndone, AnnotationContent),
         *(ObjectsStored, SessionList, StorePruned, JobAccepted, CancelAccepted, JobResumed, MatteList, ErrorReply),

@@ -55,6 +55,7 @@ from rotomem_client.messages import (
     Pong,
     Progress,
     Propagate,
+    ProposeMotion,
     PruneStore,
     PutAnnotation,
     RedoAnnotation,
@@ -199,6 +200,12 @@ GOLDEN: list[tuple[Message, bytes, tuple[bytes, ...]]] = [
         SuggestFrames("sh010", 5, "auto", "cpu", "tuned-1", 2),
         b"\x88\xa4type\xaesuggest_frames\xa2id\xa2ab\xaasession_id\xa5sh010\xa5count\x05\xa7scoring"
         b"\xa4auto\xa6device\xa3cpu\xa7weights\xa7tuned-1\xa8priority\x02",
+        (),
+    ),
+    (
+        ProposeMotion("sh010", 1001, 1100, "dis", "cpu", False, 2),
+        b"\x89\xa4type\xaepropose_motion\xa2id\xa2ab\xaasession_id\xa5sh010\xa5first\xcd\x03\xe9"
+        b"\xa4last\xcd\x04L\xa4flow\xa3dis\xa6device\xa3cpu\xacrefine_edges\xc2\xa8priority\x02",
         (),
     ),
     (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,8 @@ from rotomem.commands.stopping import StopRequest
 from rotomem.errors import OutputUnwritableError, SettingError
 
 if TYPE_CHECKING:
-    from rotomem.session.motion import MotionSummary, MotionTask
+    from rotomem.session.motion import MotionSummary
+    from rotomem.session.motion_task import MotionTask
 
 NAME = "motion"
 SUMMARY = "find what moves in a plate and write a matte per frame, without any annotation"
@@ -67,8 +67,6 @@ def run(options: argparse.Namespace) -> int:
 
     with bar, stop:
         summary = propose_shot(task, on_matte=ignore, on_progress=show, cancelled=stop.requested)
-    for warning in summary.warnings:
-        print(f"rotomem: {warning}", file=sys.stderr)
     if options.json:
         _tell(options.json, json.dumps(summary.to_json(), indent=1))
     if options.json != "-":
@@ -79,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
 def build_task(options: argparse.Namespace) -> MotionTask:
     """Turn the arguments into a task; raises ``RotomemError`` naming the flag that is wrong."""
     from rotomem.plates import FramePattern, parse_frame_range
-    from rotomem.session.motion import MotionTask
+    from rotomem.session.motion_task import MotionTask
     from rotomem.session.shot import PlateReference
 
     on_disk = FramePattern.parse(options.plate).frames_on_disk()
@@ -94,7 +92,7 @@ def build_task(options: argparse.Namespace) -> MotionTask:
         first=min(wanted),
         last=max(wanted),
         output_pattern=options.output,
-        objects=options.objects,
+        objects=tuple(f"object{number}" for number in range(1, options.objects + 1)),
         flow=options.flow,
         flow_side_px=options.flow_size,
         device=options.settings.device,
@@ -105,7 +103,7 @@ def build_task(options: argparse.Namespace) -> MotionTask:
 
 def describe(summary: MotionSummary, output: str) -> str:
     """Say shot by shot what was found."""
-    lines = [f"frames {shot.first}-{shot.last}: {shot.sentence}" for shot in summary.shots]
+    lines = list(summary.sentences())
     frames = sum(len(shot.frames) for shot in summary.shots)
     speed = f"{summary.seconds:.1f} s ({frames / max(summary.seconds, 1e-9):.2f} frames/s), flow {summary.flow}"
     if summary.moves:

@@ -52,6 +52,7 @@ from rotomem_client.messages import (
     OfferFrames,
     Progress,
     Propagate,
+    ProposeMotion,
     Reply,
     ResumeJob,
     SuggestFrames,
@@ -61,6 +62,7 @@ from rotomem_client.messages import (
 
 log = logging.getLogger(__name__)
 
+JOB_KINDS = {Propagate: "propagate", ProposeMotion: "motion", SuggestFrames: "suggest"}
 MAX_ATTEMPTS = 2
 """A job that was running when the daemon died is taken up by the next one, but not if that died of it as well."""
 
@@ -173,7 +175,7 @@ class Dispatcher:
             self._transfers(peer).take_credit(message.granted)
         elif isinstance(message, FetchMatte):
             self._transfers(peer).fetch(message, request_id)
-        elif isinstance(message, (Edit, Propagate, SuggestFrames)):
+        elif isinstance(message, (Edit, Propagate, ProposeMotion, SuggestFrames)):
             self._answer_once(peer, message, request_id)
         elif isinstance(message, ResumeJob):
             self._resume(peer, message, request_id)
@@ -207,7 +209,9 @@ class Dispatcher:
 
         self._tracer.start(TraceTask(files, message.object_name, message.tolerance), answer)
 
-    def _answer_once(self, peer: bytes, message: Edit | Propagate | SuggestFrames, request_id: str) -> None:
+    def _answer_once(
+        self, peer: bytes, message: Edit | Propagate | ProposeMotion | SuggestFrames, request_id: str
+    ) -> None:
         """Carry a request out, or repeat the answer if it was carried out before; both in one transaction."""
         digest = hashlib.sha256(b"".join(encode(message))).hexdigest()
         answered = self._store.index.reply(request_id)
@@ -223,7 +227,7 @@ class Dispatcher:
             return
         job: JobRow | None = None
         with self._store.transaction():
-            if isinstance(message, (Propagate, SuggestFrames)):
+            if isinstance(message, (Propagate, ProposeMotion, SuggestFrames)):
                 job = self._accept(peer, message)
                 stored: Reply = JobAccepted(job.id, job.revision)
             else:
@@ -286,9 +290,9 @@ class Dispatcher:
             spoiled = self._spoiled.pop(job.id, None)
             self._end_job(final_event(job.id, event, self._warnings.get(job.id, ()), spoiled))
 
-    def _accept(self, peer: bytes, request: Propagate | SuggestFrames) -> JobRow:
+    def _accept(self, peer: bytes, request: Propagate | ProposeMotion | SuggestFrames) -> JobRow:
         session = self._store.session(request.session_id)
-        if isinstance(request, Propagate):
+        if not isinstance(request, SuggestFrames):
             self._writers.require(peer, session.id)
             self._shots.require_ready(session, request)
             self._shots.note_plate_files(session, request)
@@ -304,19 +308,26 @@ class Dispatcher:
             state="queued",
             attempts=0,
             final=b"",
-            kind="propagate" if isinstance(request, Propagate) else "suggest",
+            kind=JOB_KINDS[type(request)],
         )
         self._store.index.put_job(job)
         return job
 
     def _submit(self, job: JobRow) -> None:
         try:
-            task: Task = self._shots.suggestion_task(job) if job.kind == "suggest" else self._propagation(job)
+            task = self._task(job)
         except (RotomemError, sqlite3.Error) as error:
             code = error.code if isinstance(error, RotomemError) else StoreError.code
             self._end_job(JobFailed(job.id, code, sentence(str(error))))
             return
         self._jobs.submit(job.id, task, priority=job.request.get("priority", 1))
+
+    def _task(self, job: JobRow) -> Task:
+        if job.kind == "suggest":
+            return self._shots.suggestion_task(job)
+        if job.kind == "motion":
+            return self._shots.motion_task(job, self._store.new_matte_pattern(job.session, job.revision, job.id))
+        return self._propagation(job)
 
     def _propagation(self, job: JobRow) -> PropagationTask:
         """Return a propagation's task; what it need not make is listed and told at once."""

@@ -15,6 +15,7 @@ from multiprocessing.context import SpawnProcess
 from rotomem.daemon.worker import (
     JobBroke,
     JobEnded,
+    JobProposed,
     JobStopped,
     JobSuggested,
     JobWrote,
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 
 _POLL_S = 0.5
 _RUNNERS = Runners()
-_ENDS = (JobEnded, JobSuggested, JobStopped, JobBroke)
+_ENDS = (JobEnded, JobSuggested, JobProposed, JobStopped, JobBroke)
 
 
 class WorkerPool:
@@ -41,8 +42,8 @@ class WorkerPool:
 
     Args:
         on_event: told everything, from this pool's thread or from within ``cancel``; per job, exactly one of
-            ``JobEnded``, ``JobSuggested``, ``JobStopped`` and ``JobBroke`` comes last. After ``close``
-            nothing is told any more.
+            ``JobEnded``, ``JobSuggested``, ``JobProposed``, ``JobStopped`` and ``JobBroke`` comes last. After
+            ``close`` nothing is told any more.
         runners: what the worker runs.
         environment: set in the worker process.
         stop_grace_s: a cancelled job that does not reach its next frame in this time is ended with its process.

@@ -91,7 +91,8 @@ class MatteRow:
 
 @dataclass(frozen=True)
 class JobRow:
-    """``request`` holds the fields of the message that ``kind`` names (``propagate`` or ``suggest``).
+    """``request`` holds the fields of the message that ``kind`` names (``propagate``, ``motion``
+    or ``suggest``).
 
     ``final`` is the header of the event that ended the job, or empty. ``state`` is ``queued``, ``running`` or
     ``cancelling`` (asked to stop, not ended yet), then ``finished``, ``failed`` or ``cancelled``.

@@ -12,6 +12,7 @@ from rotomem.daemon.store import FEATURES, MATTE_NAME, Store
 from rotomem.engine_names import default_engine
 from rotomem.errors import AnnotationError, PlateMissingError, RotomemError, SettingError
 from rotomem.plates import FramePattern
+from rotomem.session.motion_task import MotionTask
 from rotomem.session.shot import PlateReference, PropagationTask, ShotAnnotation
 from rotomem.session.suggest import SuggestionTask
 from rotomem_client.messages import (
@@ -20,6 +21,7 @@ from rotomem_client.messages import (
     MattesOfRevision,
     Plate,
     Propagate,
+    ProposeMotion,
     SessionState,
     SuggestFrames,
 )
@@ -102,12 +104,12 @@ class Shots:
             return False
         return resolved.is_file() and os.access(resolved, os.R_OK)
 
-    def require_ready(self, session: SessionRow, request: Propagate) -> None:
-        """Refuse a propagation that cannot begin.
+    def require_ready(self, session: SessionRow, request: Propagate | ProposeMotion) -> None:
+        """Refuse a job that cannot begin.
 
         Raises:
             SettingError: the range reaches outside the plate.
-            AnnotationError: nothing is annotated.
+            AnnotationError: nothing is annotated, and that is what mattes are to be made from.
             PlateMissingError: naming the first frame that neither the daemon can read nor the client has sent.
         """
         plate = session.plate
@@ -117,7 +119,7 @@ class Shots:
                 f"{plate.first}-{plate.last}; shorten the range"
             )
         used, _ = _split_annotations(self._store.index.annotations(session.id, session.revision), session)
-        if not used:
+        if not used and isinstance(request, Propagate):
             raise AnnotationError("nothing is annotated; draw the object on at least one frame")
         if self.can_read(plate):
             return
@@ -130,7 +132,7 @@ class Shots:
                 f"frame {missing} of the plate {where}was not uploaded; render it, or shorten the range"
             )
 
-    def note_plate_files(self, session: SessionRow, request: Propagate) -> None:
+    def note_plate_files(self, session: SessionRow, request: Propagate | ProposeMotion) -> None:
         """Make a new revision if the plate's files have changed on disk since a job last read them.
 
         Call it within the transaction that accepts a job.
@@ -145,8 +147,10 @@ class Shots:
             self._store.index.note_plate_change(session.id, self._store.index.bump_revision(session.id))
         self._store.index.put_plate_stamps(session.id, found)
 
-    def _frames_read(self, session: SessionRow, request: Propagate) -> tuple[int, int]:
-        """Return the first and the last frame that a propagation reads."""
+    def _frames_read(self, session: SessionRow, request: Propagate | ProposeMotion) -> tuple[int, int]:
+        """Return the first and the last frame that a job reads."""
+        if isinstance(request, ProposeMotion):
+            return request.first, request.last
         plate = session.plate
         used, _ = _split_annotations(self._store.index.annotations(session.id, session.revision), session)
         annotated = [row.frame for row in used]
@@ -204,6 +208,23 @@ class Shots:
         ]
         return task, warnings
 
+    def motion_task(self, job: JobRow, pattern: str) -> MotionTask:
+        """Return the task of a job that makes mattes from motion alone, into ``pattern``."""
+        session, request = job.as_session, ProposeMotion(**job.request)
+        return MotionTask(
+            plate=self._plate(session),
+            first=request.first,
+            last=request.last,
+            output_pattern=pattern,
+            objects=job.objects,
+            flow=request.flow,
+            device=self._device if request.device == "auto" else request.device,
+            weights_dir=self._weights_dir,
+            refine_edges=request.refine_edges,
+            revision=job.revision,
+            annotations=tuple(self.annotations(session)),
+        )
+
     def suggestion_task(self, job: JobRow) -> SuggestionTask:
         """Return the task of a job that suggests frames; it looks at the mattes shown when it begins."""
         session, request = job.as_session, SuggestFrames(**job.request)
@@ -240,8 +261,14 @@ class Shots:
         files = {}
         for frame in frames:
             path = by_pattern.path(frame) if by_pattern is not None else plate.files.get(frame)
-            if path is None or not plate.first <= frame <= plate.last or (by_pattern is not None and not self._is_readable(path)):
-                raise PlateMissingError(f"frame {frame} of session {session.id!r} is not here; upload it, then ask again")
+            if (
+                path is None
+                or not plate.first <= frame <= plate.last
+                or (by_pattern is not None and not self._is_readable(path))
+            ):
+                raise PlateMissingError(
+                    f"frame {frame} of session {session.id!r} is not here; upload it, then ask again"
+                )
             files[frame] = path
         return files
 

@@ -16,18 +16,22 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rotomem.errors import CancelledError, DiskFullError, RotomemError, SettingError
+from rotomem.session.motion_task import MotionTask
 from rotomem.session.shot import MatteWritten, Progress, PropagationSummary, PropagationTask
 from rotomem.session.suggest import Suggestion, SuggestionTask
+
+if TYPE_CHECKING:
+    from rotomem.session.motion import MotionSummary
 
 log = logging.getLogger(__name__)
 
 FULL_DISK = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
-Task = PropagationTask | SuggestionTask
+Task = PropagationTask | SuggestionTask | MotionTask
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,14 @@ class JobSuggested:
 
 
 @dataclass(frozen=True)
+class JobProposed:
+    """The end of a job that makes mattes from motion alone."""
+
+    job_id: str
+    summary: MotionSummary
+
+
+@dataclass(frozen=True)
 class JobStopped:
     """The job was cancelled after ``done`` frames."""
 
@@ -95,7 +107,7 @@ class JobBroke:
     message: str
 
 
-WorkerEvent = JobStarted | JobProgressed | JobWrote | JobEnded | JobSuggested | JobStopped | JobBroke
+WorkerEvent = JobStarted | JobProgressed | JobWrote | JobEnded | JobSuggested | JobProposed | JobStopped | JobBroke
 
 
 @dataclass(frozen=True)
@@ -104,6 +116,7 @@ class Runners:
 
     propagate: str = "rotomem.session:propagate_shot"
     suggest: str = "rotomem.session.suggest:suggest_shot"
+    motion: str = "rotomem.session.motion:propose_shot"
 
 
 def find_runner(name: str) -> Callable[..., Any]:
@@ -177,6 +190,10 @@ class _Worker:
             if isinstance(job.task, SuggestionTask):
                 suggest = find_runner(self._runners.suggest)
                 return JobSuggested(job.job_id, suggest(job.task, on_progress=tell_progress, cancelled=cancelled))
+            if isinstance(job.task, MotionTask):
+                propose = find_runner(self._runners.motion)
+                found = propose(job.task, on_matte=tell_matte, on_progress=tell_progress, cancelled=cancelled)
+                return JobProposed(job.job_id, found)
             propagate = find_runner(self._runners.propagate)
             summary: PropagationSummary = propagate(
                 job.task, on_matte=tell_matte, on_progress=tell_progress, cancelled=cancelled

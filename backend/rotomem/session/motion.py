@@ -7,11 +7,10 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from rotomem import __version__
-from rotomem.errors import CancelledError, OutputUnwritableError, SettingError, WeightsMissingError
+from rotomem.errors import CancelledError, OutputUnwritableError, WeightsMissingError
 from rotomem.plates import FramePattern, MatteMetadata, PlateFrame, PlateSource, write_mattes
 from rotomem.propagation.classical_motion import (
     CameraMotion,
@@ -23,46 +22,15 @@ from rotomem.propagation.classical_motion import (
 )
 from rotomem.propagation.flow import LONGER_SIDE_PX, PlateFlow
 from rotomem.propagation.raft import RaftEstimator, find_raft_weights
-from rotomem.session.shot import MatteWritten, PlateReference, Progress
-from rotomem.session.task_checks import check_not_overwriting, check_output
+from rotomem.session.annotated_mattes import AnnotatedMattes, rasterize_annotations
+from rotomem.session.motion_task import AUTO, DIS, ENGINE, RAFT, MotionTask, check_motion_task
+from rotomem.session.shot import MatteWritten, Progress
+from rotomem.session.task_checks import check_not_overwriting
 
 log = logging.getLogger(__name__)
 
-ENGINE = "motion"
-AUTO, DIS, RAFT = "auto", "dis", "raft"
-FLOWS = (AUTO, DIS, RAFT)
-LAYER = "object"
-MOST_OBJECTS = 20
-LEAST_FLOW_SIDE_PX = 96
 PASSES = 5
 """Of a frame: looked at for cuts, measured, cut into regions, linked, written."""
-
-
-@dataclass(frozen=True)
-class MotionTask:
-    """What mattes from motion are made from, as plain picklable data.
-
-    Args:
-        first, last: frames to make, inclusive.
-        output_pattern: ``/cache/motion.%04d.exr``; files appear whole or not at all.
-        objects: at most so many; layers ``object1``, the strongest, and so on.
-        flow: ``auto`` is RAFT where its weights and torchvision are there, else DIS.
-        flow_side_px: longer side at which flow is computed.
-        device: for RAFT: ``auto``, ``cpu`` or ``cuda``.
-        weights_dir: where RAFT's weights are looked for; None for none.
-        refine_edges: snap the mattes' edges to the plate.
-    """
-
-    plate: PlateReference
-    first: int
-    last: int
-    output_pattern: str
-    objects: int = 3
-    flow: str = AUTO
-    flow_side_px: int = LONGER_SIDE_PX
-    device: str = "auto"
-    weights_dir: Path | None = None
-    refine_edges: bool = True
 
 
 @dataclass(frozen=True)
@@ -129,6 +97,14 @@ class MotionSummary:
         """False where no shot has any motion to speak of."""
         return any(shot.found for shot in self.shots)
 
+    def sentences(self) -> tuple[str, ...]:
+        """Say shot by shot what was found, then which objects have no layer, then the warnings."""
+        told = [f"frames {shot.first}-{shot.last}: {shot.sentence}" for shot in self.shots]
+        left = max((shot.found for shot in self.shots), default=0) - len(self.objects)
+        if left > 0:
+            told.append(f"{left} more object{'s' * (left > 1)} move{'s' * (left == 1)}; add layers to have them too")
+        return (*told, *self.warnings)
+
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
         return asdict(self) | {"moves": self.moves}
@@ -158,7 +134,7 @@ def propose_shot(
         OutputError: a matte cannot be written.
         CancelledError: asked to stop.
     """
-    _check_task(task)
+    check_motion_task(task)
     plate = task.plate
     source = PlateSource(
         pattern=plate.pattern, files=plate.files, first=plate.first, last=plate.last, colourspace=plate.colourspace
@@ -167,23 +143,24 @@ def propose_shot(
     with contextlib.closing(source):
         source.check_frames(frames)
         check_not_overwriting(task.output_pattern, source, frames)
+        drawn = rasterize_annotations(task.annotations, size=source.size)
         name, flow = _make_flow(task, source)
         started = time.monotonic()
         steps = _Steps(PASSES * len(frames), on_progress, cancelled)
         cuts = find_cuts(source, frames, step=steps.counter("looking for cuts"))
-        writer = _ShotWriter(task, source, on_matte)
+        writer = _ShotWriter(task, source, drawn, on_matte)
         shots = []
         for shot in split_at_cuts(frames, cuts):
             proposal = propose_objects(
                 flow, shot, plate_px=max(source.size) / max(flow.size), step=steps.counter("finding motion")
             )
             writer.write(proposal, steps.counter("writing mattes"))
-            shots.append(diagnose(proposal, writer.layers))
+            shots.append(diagnose(proposal, task.objects))
         return MotionSummary(
             cuts=tuple(cuts),
             shots=tuple(shots),
             flow=name,
-            objects=writer.layers,
+            objects=task.objects,
             seconds=time.monotonic() - started,
             warnings=tuple(source.warnings),
         )
@@ -213,11 +190,16 @@ class _Steps:
 class _ShotWriter:
     """Writes a proposal's mattes with the plate's windows and metadata."""
 
-    def __init__(self, task: MotionTask, source: PlateSource, on_matte: Callable[[MatteWritten], None]) -> None:
-        self._task, self._source, self._on_matte = task, source, on_matte
+    def __init__(
+        self,
+        task: MotionTask,
+        source: PlateSource,
+        drawn: AnnotatedMattes,
+        on_matte: Callable[[MatteWritten], None],
+    ) -> None:
+        self._task, self._source, self._drawn, self._on_matte = task, source, drawn, on_matte
         self._pattern = FramePattern.parse(task.output_pattern)
         self._plate: PlateFrame = source.plate_frame(task.first)
-        self.layers = tuple(f"{LAYER}{number}" for number in range(1, task.objects + 1))
         folder = self._pattern.path(task.first).parent
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -228,16 +210,25 @@ class _ShotWriter:
 
     def write(self, proposal: MotionProposal, step: Callable[[], None]) -> None:
         """Write every frame of a shot; raises ``OutputError``."""
+        layers = self._task.objects
         for frame in proposal.frames:
             image = self._source.image(frame)
-            mattes = proposal.mattes(frame, image, len(self.layers), refine_edges=self._task.refine_edges)
-            confidence = proposal.confidence(frame, len(self.layers))
+            found = proposal.mattes(frame, image, len(layers), refine_edges=self._task.refine_edges)
+            drawn = self._drawn.get(frame, {})
+            confidence = 1.0 if drawn else proposal.confidence(frame, len(layers))
             written = write_mattes(
                 self._pattern.path(frame),
-                dict(zip(self.layers, mattes, strict=True)),
+                {**dict(zip(layers, found, strict=True)), **drawn},
                 display_window=self._plate.display_window,
                 pixel_aspect=self._plate.pixel_aspect,
-                metadata=MatteMetadata(engine=ENGINE, frame=frame, project_version=__version__, confidence=confidence),
+                metadata=MatteMetadata(
+                    engine=ENGINE,
+                    revision=self._task.revision,
+                    project_version=__version__,
+                    frame=frame,
+                    annotated=bool(drawn),
+                    confidence=confidence,
+                ),
             )
             self._on_matte(
                 MatteWritten(
@@ -245,7 +236,7 @@ class _ShotWriter:
                     path=written.path,
                     sha256=written.sha256,
                     size=written.size,
-                    annotated=False,
+                    annotated=bool(drawn),
                     engine=ENGINE,
                     confidence=confidence,
                 )
@@ -288,7 +279,7 @@ def _make_flow(task: MotionTask, source: PlateSource) -> tuple[str, PlateFlow]:
     """Return the flow's name and the flow."""
     weights = None if task.weights_dir is None else find_raft_weights(task.weights_dir)
     if task.flow == DIS or (task.flow == AUTO and weights is None):
-        return DIS, PlateFlow(source, longer_side_px=task.flow_side_px)
+        return DIS, PlateFlow(source, longer_side_px=task.flow_side_px or LONGER_SIDE_PX)
     if weights is None:
         raise WeightsMissingError(
             f"the flow raft has no weights in {task.weights_dir}; put torchvision's raft_large or raft_small .pth file "
@@ -300,31 +291,11 @@ def _make_flow(task: MotionTask, source: PlateSource) -> tuple[str, PlateFlow]:
         if task.flow == RAFT:
             raise
         log.warning("flow by DIS: %s", error)
-        return DIS, PlateFlow(source, longer_side_px=task.flow_side_px)
-    return RAFT, PlateFlow(source, longer_side_px=task.flow_side_px, estimate=estimate)
+        return DIS, PlateFlow(source, longer_side_px=task.flow_side_px or LONGER_SIDE_PX)
+    return RAFT, PlateFlow(source, longer_side_px=task.flow_side_px or LONGER_SIDE_PX, estimate=estimate)
 
 
 def _device(name: str) -> str:
     import torch
 
     return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
-
-
-def _check_task(task: MotionTask) -> None:
-    plate = task.plate
-    if task.first > task.last:
-        raise SettingError(
-            f"the frame range {task.first}-{task.last} is empty; the first frame must not be after the last"
-        )
-    if task.first < plate.first or task.last > plate.last:
-        raise SettingError(
-            f"the frame range {task.first}-{task.last} reaches outside the plate, which has frames "
-            f"{plate.first}-{plate.last}; shorten the range"
-        )
-    if task.flow not in FLOWS:
-        raise SettingError(f"there is no flow {task.flow!r}; choose one of {', '.join(FLOWS)}")
-    if not 1 <= task.objects <= MOST_OBJECTS:
-        raise SettingError(f"the number of objects is {task.objects}; give 1 to {MOST_OBJECTS}")
-    if task.flow_side_px < LEAST_FLOW_SIDE_PX:
-        raise SettingError(f"the flow's longer side is {task.flow_side_px} px; give {LEAST_FLOW_SIDE_PX} or more")
-    check_output(task.output_pattern, task.first)
