@@ -13,7 +13,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rotomem.motion import DinoConfig, DinoFeatures, FlowSegmenter, Selector, normalise_frames
+from rotomem.motion import Corrector, DinoConfig, DinoFeatures, FlowSegmenter, Selector, normalise_frames
+from rotomem.motion.correction import correct_masks, gather_exemplars
+from rotomem.motion.frames import windows
 from rotomem.motion.selector import choose_exemplars, exemplar_scores, relative_error
 
 EXACT = 1e-4
@@ -120,3 +122,30 @@ def test_selector_gives_the_published_errors_and_exemplars(
     assert difference(error_map[:, :3], refinement["error_map"]) < HALF
     assert difference(scores, refinement["scores"]) < EXACT
     assert choose_exemplars(scores, 4).tolist() == refinement["exemplars"].tolist()
+
+
+def test_corrector_has_the_published_tensors(folder: Path) -> None:
+    check_tensors(Corrector, folder, "corrector", 16_243_844)
+
+
+def test_corrector_gives_the_published_queries_and_masks(
+    shared: Path, refinement: dict[str, Any], images: Tensor
+) -> None:
+    dino, network = DinoFeatures(DinoConfig.vits8()), Corrector()
+    fill(dino, shared)
+    fill(network, shared)
+    masks = torch.from_numpy(refinement["masks"]).float()
+    scores = torch.from_numpy(refinement["scores"])
+    frames = torch.from_numpy(refinement["exemplars"])[0]
+    with torch.no_grad():
+        features = dino(images)
+        exemplars = gather_exemplars(masks, features, scores[0], frames)
+        window = slice(0, 7)
+        correction = network(images[None, window], masks[None, window], features[None, window], exemplars)
+        reconstruction = network.reconstruct(correction.queries, 16, 28)
+    assert difference(reconstruction.alpha, refinement["window0_alpha"]) < EXACT
+    assert difference(reconstruction.features[:, :1, :1], refinement["window0_features"]) < HALF
+    assert difference(correction.logits[:, :2], refinement["window0_logits"]) < EXACT
+    corrected = correct_masks(network, images, masks, features, scores[0], frames)
+    assert difference(corrected[None], refinement["prob"]) < HALF
+    assert [list(window) for window in windows(10, 7)] == refinement["windows"].tolist()

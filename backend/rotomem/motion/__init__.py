@@ -6,18 +6,23 @@ published names, so that published checkpoints load.
 """
 
 from rotomem.motion.config import CorrectorConfig, DinoConfig, FlowConfig, SelectorConfig
+from rotomem.motion.corrector import Correction, Corrector, Exemplars, Reconstruction
 from rotomem.motion.dino import DinoFeatures
 from rotomem.motion.flow_segmenter import FlowSegmentation, FlowSegmenter
 from rotomem.motion.frames import normalise_frames, working_size
 from rotomem.motion.selector import Selector
 
 __all__ = [
+    "Correction",
+    "Corrector",
     "CorrectorConfig",
     "DinoConfig",
     "DinoFeatures",
+    "Exemplars",
     "FlowConfig",
     "FlowSegmentation",
     "FlowSegmenter",
+    "Reconstruction",
     "Selector",
     "SelectorConfig",
     "normalise_frames",

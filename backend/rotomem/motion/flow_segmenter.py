@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch.nn.functional as F
@@ -16,6 +15,7 @@ from rotomem.motion.transformer import (
     Attention,
     ClipEncoder,
     LayerNorm,
+    Mlp,
     Projection,
     head_products,
 )
@@ -88,21 +88,6 @@ class ObjectQueries(nn.Module):
         queries = self.motion_embed.weight[:, None] + times
         refined: Tensor = self.transformer_decoder(queries.flatten(0, 1).expand(len(clip), -1, -1), clip.flatten(1, 3))
         return refined.unflatten(1, (-1, count))
-
-
-class Mlp(nn.Module):
-    """Linear layers with ReLU between, and after the last one where ``closed``."""
-
-    def __init__(self, *widths: int, closed: bool = False) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        for before, after in pairwise(widths):
-            layers += [nn.Linear(before, after), nn.ReLU()]
-        self.mlp = nn.Sequential(*(layers if closed else layers[:-1]))
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        passed: Tensor = self.mlp(tokens)
-        return passed
 
 
 class FlowSegmenter(nn.Module):

@@ -5,6 +5,8 @@ Attention is worked out for a block of queries at a time, so memory grows with a
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -43,6 +45,21 @@ class Projection(nn.Module):
     def forward(self, positions: Tensor) -> Tensor:
         projected: Tensor = self.proj(positions)
         return projected
+
+
+class Mlp(nn.Module):
+    """Linear layers with ReLU between, and after the last one where ``closed``."""
+
+    def __init__(self, *widths: int, closed: bool = False) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for before, after in pairwise(widths):
+            layers += [nn.Linear(before, after), nn.ReLU()]
+        self.mlp = nn.Sequential(*(layers if closed else layers[:-1]))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        passed: Tensor = self.mlp(tokens)
+        return passed
 
 
 class Attention(nn.Module):

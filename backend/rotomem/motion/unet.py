@@ -49,12 +49,13 @@ class Encoder(nn.Module):
             self.add_module(f"encoder{level}", ConvBlock(in_width, out_width, f"enc{level}"))
         self.bottleneck = ConvBlock(width << (scales - 1), width << scales, "bottleneck")
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Return features, full resolution first and the bottleneck's last: [(N, width·2^i, H/2^i, W/2^i)]."""
+    def forward(self, images: Tensor, *, bottleneck: bool = True) -> list[Tensor]:
+        """Return features (N, width·2^i, H/2^i, W/2^i), full resolution first, the bottleneck's last if wanted."""
         features = [self.encoder1(images)]
         for level in range(2, self.scales + 1):
             features.append(self.get_submodule(f"encoder{level}")(F.max_pool2d(features[-1], 2)))
-        features.append(self.bottleneck(F.max_pool2d(features[-1], 2)))
+        if bottleneck:
+            features.append(self.bottleneck(F.max_pool2d(features[-1], 2)))
         return features
 
 
@@ -66,10 +67,11 @@ class RgbMaskEncoder(Encoder):
         self.encoder1_rgb = ConvBlock(3, width, "enc1_r")
         self.encoder1_mask = ConvBlock(mask_channels, width, "enc1_m")
 
-    def encode(self, images: Tensor, masks: Tensor) -> list[Tensor]:
+    def encode(self, images: Tensor, masks: Tensor, *, bottleneck: bool = True) -> list[Tensor]:
         """Return the features of frames (N, 3, H, W) and masks (N, mask_channels, H, W), as :class:`Encoder` does."""
-        joined: list[Tensor] = self(torch.cat([self.encoder1_rgb(images), self.encoder1_mask(masks)], dim=1))
-        return joined
+        joined = torch.cat([self.encoder1_rgb(images), self.encoder1_mask(masks)], dim=1)
+        features: list[Tensor] = self(joined, bottleneck=bottleneck)
+        return features
 
 
 class Decoder(nn.Module):
