@@ -70,7 +70,7 @@ class RgbMaskKeys(nn.Module):
         objects, (height, width) = exemplars.masks.shape[1], exemplars.features.shape[3:5]
         inside = _resize(exemplars.masks, (height, width), mode="bilinear") > 0.5
         names = self.encoder_queryinfo(grid_positions(self.query_count, like=exemplars.features)[:objects])
-        keys = exemplars.features + self.encoder_posi(grid_positions(height, width, like=exemplars.features))
+        keys: Tensor = exemplars.features + self.encoder_posi(grid_positions(height, width, like=exemplars.features))
         keys = keys + inside[..., None].to(keys.dtype) * names[:, None, None, None]
         return keys.flatten(1, 4)
 
@@ -127,11 +127,11 @@ class QueryTransformer(nn.Module):
                 competing=None if competing is None else competing.repeat_interleave(count, dim=1),
                 kept_exemplars=kept_exemplars,
             )
-        refined = queries.unflatten(1, (-1, count))
+        refined = torch.unflatten(queries, 1, (-1, count))
         by_frame = refined[:, : objects.shape[1]].transpose(1, 2).flatten(0, 1)
         products = head_products(by_frame, targets.flatten(0, 1).flatten(1, 2), self.heads)
         maps: Tensor = self.heatmap(products)
-        return refined, maps.unflatten(2, (height, width)).unflatten(0, (batch, count))
+        return refined, torch.unflatten(torch.unflatten(maps, 2, (height, width)), 0, (batch, count))
 
 
 class GlobalCorrector(nn.Module):
@@ -227,7 +227,7 @@ class Corrector(nn.Module):
         )
         skips = self.rgbmaskenc.skips(images.flatten(0, 1), masks.flatten(0, 1))
         logits = self.rgbmaskdec(maps.flatten(0, 1), skips)
-        return Correction(logits=logits.unflatten(0, (batch, count)), queries=queries)
+        return Correction(logits=torch.unflatten(logits, 0, (batch, count)), queries=queries)
 
     def reconstruct(self, queries: Tensor, height: int, width: int) -> Reconstruction:
         """Return the features (equation 7) that the queries (B, Q, T, feature_dim) give on a grid of height × width."""
@@ -266,4 +266,5 @@ def pool_exemplars(exemplars: Exemplars) -> Tensor:
 
 def _resize(masks: Tensor, size: tuple[int, ...], mode: str) -> Tensor:
     """Return masks (B, K, t, H, W) at another size."""
-    return F.interpolate(masks.flatten(0, 1), size=size, mode=mode).unflatten(0, masks.shape[:2])
+    resized = F.interpolate(masks.flatten(0, 1), size=size, mode=mode)
+    return torch.unflatten(resized, 0, tuple(masks.shape[:2]))

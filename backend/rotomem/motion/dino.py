@@ -34,7 +34,7 @@ class SelfAttention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        query, key, value = self.qkv(tokens).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        query, key, value = torch.unflatten(self.qkv(tokens), 2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(query, key, value)
         projected: Tensor = self.proj(attended.transpose(1, 2).flatten(2))
         return projected
@@ -109,7 +109,7 @@ class DinoFeatures(nn.Module):
         for block in self.blocks:
             tokens = block(tokens)
         features: Tensor = self.norm(tokens)[:, 1:]
-        return features.unflatten(1, (rows, columns))
+        return torch.unflatten(features, 1, (rows, columns))
 
     def _positions(self, rows: int, columns: int) -> Tensor:
         """Return the position embeddings (1, rows, columns, width), interpolated from the learnt square.
@@ -118,7 +118,7 @@ class DinoFeatures(nn.Module):
         lie accordingly.
         """
         grid = self.config.grid
-        learnt = self.pos_embed[:, 1:].unflatten(1, (grid, grid))
+        learnt = torch.unflatten(self.pos_embed[:, 1:], 1, (grid, grid))
         if rows == columns == grid:
             return learnt
         scales = [(rows + 0.1) / grid, (columns + 0.1) / grid]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -87,7 +88,7 @@ class ObjectQueries(nn.Module):
         times = self.encoder_time(grid_positions(count, like=clip))
         queries = self.motion_embed.weight[:, None] + times
         refined: Tensor = self.transformer_decoder(queries.flatten(0, 1).expand(len(clip), -1, -1), clip.flatten(1, 3))
-        return refined.unflatten(1, (-1, count))
+        return torch.unflatten(refined, 1, (-1, count))
 
 
 class FlowSegmenter(nn.Module):
@@ -124,16 +125,16 @@ class FlowSegmenter(nn.Module):
             raise SettingError(
                 f"flow of shape {tuple(flow.shape)} is not (clips, frames, {FLOW_CHANNELS}, height, width)"
             )
-        check_frame_size(*flow.shape[3:], STRIDE)
+        check_frame_size(flow.shape[3], flow.shape[4], STRIDE)
         batch, count = flow.shape[:2]
         *skips, coarsest = self.encoder(flow.flatten(0, 1))
-        features = coarsest.permute(0, 2, 3, 1).unflatten(0, (batch, count))
+        features = torch.unflatten(coarsest.permute(0, 2, 3, 1), 0, (batch, count))
         clip = self.transformer_enc(features, scores_at_once=scores_at_once)
         queries = self.transformer_dec(clip)
         logits = self.decoder_am(self._attention_maps(clip, queries), skips)
         order = self.classhead(queries.amax(dim=2)).squeeze(2)
         return FlowSegmentation(
-            amodal_logits=logits.unflatten(0, (batch, count)), order=order[:, None].expand(-1, count, -1)
+            amodal_logits=torch.unflatten(logits, 0, (batch, count)), order=order[:, None].expand(-1, count, -1)
         )
 
     def _attention_maps(self, clip: Tensor, queries: Tensor) -> Tensor:
@@ -142,4 +143,4 @@ class FlowSegmenter(nn.Module):
         by_frame = queries.transpose(1, 2).flatten(0, 1)
         products = head_products(by_frame, clip.flatten(0, 1).flatten(1, 2), self.config.heads)
         maps: Tensor = self.heatmap(products.transpose(1, 2).flatten(2))
-        return maps.transpose(1, 2).unflatten(2, (height, width))
+        return torch.unflatten(maps.transpose(1, 2), 2, (height, width))

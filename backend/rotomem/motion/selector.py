@@ -39,7 +39,7 @@ class ErrorNetwork(nn.Module):
         is made a second time instead of kept, so that memory does not grow with the clip.
         """
         chunks = len(images) if torch.is_grad_enabled() else frames_at_once
-        pieces = list(zip(images.split(chunks), masks[:, None].split(chunks), strict=True))
+        pieces = list(zip(torch.split(images, chunks), torch.split(masks[:, None], chunks), strict=True))
         bottlenecks = []
         for piece_images, piece_masks in pieces:
             *skips, coarsest = self.encoder.encode(piece_images, piece_masks)
@@ -47,7 +47,7 @@ class ErrorNetwork(nn.Module):
         tokens = self.mlp(torch.cat([torch.cat(bottlenecks), features], dim=3))
         clip = self.transformer_enc(tokens[None], scores_at_once=scores_at_once)[0].permute(0, 3, 1, 2)
         logits = []
-        for (piece_images, piece_masks), piece_clip in zip(pieces, clip.split(chunks), strict=True):
+        for (piece_images, piece_masks), piece_clip in zip(pieces, torch.split(clip, chunks), strict=True):
             if len(pieces) > 1:
                 *skips, _ = self.encoder.encode(piece_images, piece_masks)
             logits.append(self.decoder(piece_clip, skips))

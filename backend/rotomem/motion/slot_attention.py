@@ -60,8 +60,11 @@ class SlotDecoderLayer(nn.Module):
         self.multihead_attn2 = SlotAttention(width, heads)
         self.linear2_1 = nn.Linear(width, feedforward)
         self.linear2_2 = nn.Linear(feedforward, width)
-        for index in range(1, 6):
-            self.add_module(f"norm{index}", LayerNorm(width))
+        self.norm1 = LayerNorm(width)
+        self.norm2 = LayerNorm(width)
+        self.norm3 = LayerNorm(width)
+        self.norm4 = LayerNorm(width)
+        self.norm5 = LayerNorm(width)
 
     def forward(
         self,

@@ -79,7 +79,7 @@ class Attention(nn.Module):
         width = self.out_proj.in_features
         query = F.linear(queries, self.in_proj_weight[:width], self.in_proj_bias[:width])
         both = F.linear(keys, self.in_proj_weight[width:], self.in_proj_bias[width:])
-        key, value = both.split(width, dim=2)
+        key, value = torch.split(both, width, dim=2)
         return self._by_head(query), self._by_head(key), self._by_head(value)
 
     def merge(self, attended: Tensor) -> Tensor:
@@ -109,12 +109,12 @@ class Attention(nn.Module):
         rows = max(1, scores_at_once // key.shape[2])
         attended = [
             F.scaled_dot_product_attention(block, key, value, attn_mask=frames[:, None] != key_frames)
-            for block, frames in zip(query.split(rows, dim=2), query_frames.split(rows), strict=True)
+            for block, frames in zip(torch.split(query, rows, dim=2), torch.split(query_frames, rows), strict=True)
         ]
         return self.merge(torch.cat(attended, dim=2))
 
     def _by_head(self, tokens: Tensor) -> Tensor:
-        return tokens.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        return torch.unflatten(tokens, 2, (self.heads, -1)).transpose(1, 2)
 
 
 class EncoderLayer(nn.Module):
@@ -169,13 +169,13 @@ class ClipEncoder(nn.Module):
         tokens = features + self.encoder_positime(grid_positions(count, height, width, like=features))
         frames = torch.arange(count, device=features.device).repeat_interleave(height * width)
         clips = [self.transformer_encoder(clip[None], frames, scores_at_once) for clip in tokens.flatten(1, 3).unbind()]
-        encoded: Tensor = torch.cat(clips).unflatten(1, (count, height, width))
+        encoded: Tensor = torch.unflatten(torch.cat(clips), 1, (count, height, width))
         return encoded
 
 
 def head_products(queries: Tensor, keys: Tensor, heads: int) -> Tensor:
     """Return each head's plain dot products (N, Q, M, heads) of queries (N, Q, width) and keys (N, M, width)."""
-    by_head = [tokens.unflatten(2, (heads, -1)) for tokens in (queries, keys)]
+    by_head = [torch.unflatten(tokens, 2, (heads, -1)) for tokens in (queries, keys)]
     return torch.einsum("nqhd,nmhd->nqmh", *by_head)
 
 
