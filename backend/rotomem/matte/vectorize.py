@@ -257,7 +257,8 @@ def _bernstein(t: Floats) -> tuple[Floats, Floats, Floats, Floats]:
 
 def _points_on(curves: Floats, t: Floats) -> Floats:
     weights = np.stack(_bernstein(t), axis=-1)
-    return np.einsum("fki,fid->fkd", weights, curves)
+    points: Floats = np.einsum("fki,fid->fkd", weights, curves)
+    return points
 
 
 def _straight(points: Floats) -> Floats:
