@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Callable
+from typing import TYPE_CHECKING, Callable, TypeVar
 
 from rotomem_nuke import baking, host, roto, runs, staleness
 from rotomem_nuke.background import work_then
@@ -16,6 +16,7 @@ from rotomem_nuke.cache import clear_mattes, next_version
 from rotomem_nuke.collection import (
     annotated_frames,
     collect,
+    collect_for_motion,
     collect_for_suggestion,
     drawing_node,
     read_graph,
@@ -25,12 +26,19 @@ from rotomem_nuke.collection import (
 from rotomem_nuke.errors import GraphError, PluginError, RenderCancelled
 from rotomem_nuke.following import Report
 from rotomem_nuke.node import RotomemNode
-from rotomem_nuke.propagation import Propagation, explain
+from rotomem_nuke.propagation import MotionMattes, Propagation, explain
 from rotomem_nuke.shot import connect
 from rotomem_nuke.suggestion import describe
 from rotomem_nuke.suggestion import suggest as ask_for_suggestions
 
+if TYPE_CHECKING:
+    from rotomem_client.messages import SuggestedFrame
+
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Say = Callable[[str], None]
+Stopped = Callable[[], bool]
 
 _asking: dict[str, threading.Event] = {}
 """Nodes that wait for a suggestion or a bake, with what ends the wait."""
@@ -52,6 +60,17 @@ def propagate(node: host.Node) -> None:
         _refuse(node, error)
 
 
+def from_motion(node: host.Node) -> None:
+    """Make mattes of what moves, whether or not anything is drawn; as ``propagate``."""
+    rotomem = _button(node)
+    if rotomem is None:
+        return
+    try:
+        start_motion(rotomem)
+    except PluginError as error:
+        _refuse(node, error)
+
+
 def start_propagation(
     rotomem: RotomemNode,
     on_report: Callable[[Report], None] | None = None,
@@ -64,12 +83,17 @@ def start_propagation(
     Raises:
         PluginError: why nothing can start; without ``background``, also what ended the work, as a ``ClientError`` does.
     """
-    _require_idle(rotomem)
-    _require_thawed(rotomem)
-    try:
-        tasks = [Propagation(request, remake=remake) for request in collect(rotomem)]
-    except ImportError as error:
-        raise PluginError(f"Python lacks {error.name}; install the plugin's wheels") from error
+    _require_ready(rotomem)
+    tasks = [Propagation(request, remake=remake) for request in collect(rotomem)]
+    return runs.start(rotomem, tasks, on_report, background=background)
+
+
+def start_motion(
+    rotomem: RotomemNode, on_report: Callable[[Report], None] | None = None, *, background: bool | None = None
+) -> runs.Run:
+    """Start what the Mattes from Motion button starts; as ``start_propagation``."""
+    _require_ready(rotomem)
+    tasks = [MotionMattes(request) for request in collect_for_motion(rotomem)]
     return runs.start(rotomem, tasks, on_report, background=background)
 
 
@@ -100,28 +124,15 @@ def suggest(node: host.Node) -> None:
     except PluginError as error:
         _refuse(node, error)
         return
-    identifier, stopped = rotomem.identifier, threading.Event()
-    _asking[identifier] = stopped
 
-    def say(sentence: str) -> None:
-        host.later(lambda: _show_status(rotomem, sentence))
-
-    def shown(suggestions: tuple) -> None:  # type: ignore[type-arg]
-        _asking.pop(identifier, None)
-        if not rotomem.attached:
-            return
+    def shown(suggestions: tuple[SuggestedFrame, ...]) -> None:
         with host.unrecorded():
             rotomem.show_suggestions([entry.frame for entry in suggestions])
             rotomem.show_status(describe(suggestions))
         if suggestions:
             host.move_playhead(suggestions[0].frame)
 
-    def failed(error: Exception) -> None:
-        _asking.pop(identifier, None)
-        cancelled = isinstance(error, RenderCancelled)
-        _show_status(rotomem, str(error) if cancelled else f"failed: {explain(error)}")
-
-    work_then(lambda: ask_for_suggestions(request, say=say, stopped=stopped.is_set), shown, failed)
+    _ask_daemon(rotomem, lambda say, stopped: ask_for_suggestions(request, say=say, stopped=stopped), shown)
 
 
 def to_roto(node: host.Node) -> None:
@@ -135,27 +146,38 @@ def to_roto(node: host.Node) -> None:
     except PluginError as error:
         _refuse(node, error)
         return
-    identifier, stopped = rotomem.identifier, threading.Event()
-    _asking[identifier] = stopped
+
+    def draw(found: list[baking.Baked]) -> None:
+        rotos = [baking.draw(rotomem, entry) for entry in found]
+        _show_status(rotomem, baking.describe(rotos, found))
+
+    _ask_daemon(rotomem, lambda say, stopped: [baking.vectorize(r, say=say, stopped=stopped) for r in requests], draw)
+
+
+def _ask_daemon(rotomem: RotomemNode, work: Callable[[Say, Stopped], T], then: Callable[[T], object]) -> None:
+    """Run what waits for the daemon's answer and makes no matte; Stop ends it, and a failure is a status line.
+
+    Args:
+        work: told how to say what it does, and how to ask whether to stop; no call of Nuke's API.
+        then: given the answer, on the main thread, while the node is there.
+    """
+    identifier, stop = rotomem.identifier, threading.Event()
+    _asking[identifier] = stop
 
     def say(sentence: str) -> None:
         host.later(lambda: _show_status(rotomem, sentence))
 
-    def baked(found: list[baking.Baked]) -> None:
+    def answered(answer: T) -> None:
         _asking.pop(identifier, None)
         if rotomem.attached:
-            rotos = [baking.draw(rotomem, entry) for entry in found]
-            _show_status(rotomem, baking.describe(rotos, found))
+            then(answer)
 
     def failed(error: Exception) -> None:
         _asking.pop(identifier, None)
         cancelled = isinstance(error, RenderCancelled)
         _show_status(rotomem, str(error) if cancelled else f"failed: {explain(error)}")
 
-    def work() -> list[baking.Baked]:
-        return [baking.vectorize(request, say=say, stopped=stopped.is_set) for request in requests]
-
-    work_then(work, baked, failed)
+    work_then(lambda: work(say, stop.is_set), answered, failed)
 
 
 def previous_annotated(node: host.Node) -> None:
@@ -297,6 +319,12 @@ def _require_idle(rotomem: RotomemNode) -> None:
         raise GraphError(f"{rotomem.name} is propagating already; press stop first")
     if rotomem.identifier in _asking:
         raise GraphError(f"{rotomem.name} waits for the daemon; press stop first")
+
+
+def _require_ready(rotomem: RotomemNode) -> None:
+    """Raise unless mattes may be made now."""
+    _require_idle(rotomem)
+    _require_thawed(rotomem)
 
 
 def _require_thawed(rotomem: RotomemNode) -> None:

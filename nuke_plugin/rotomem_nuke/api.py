@@ -6,25 +6,20 @@ Everything here is called on Nuke's main thread, with a window or in ``nuke -t``
 
 from __future__ import annotations
 
-import queue
-import shutil
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Optional, Union
+from typing import Any, Callable, Optional, Union
 
 from rotomem_client.path_map import parse_path_map
 from rotomem_client.shapes import Shape
-from rotomem_nuke import actions, baking, cache, drawing, farm, host, jobfile, roto, staleness, suggestion
-from rotomem_nuke.collection import collect, drawing_node, views_of
+from rotomem_nuke import actions, baking, cache_listing, drawing, farm, host, jobfile, roto, staleness, suggestion
+from rotomem_nuke.cache_listing import Cached
+from rotomem_nuke.collection import collect, drawing_node
 from rotomem_nuke.errors import CacheError, GraphError, IncompleteError, PluginError
 from rotomem_nuke.formats import format_of
+from rotomem_nuke.job import Job, Matte
 from rotomem_nuke.node import PLATE_INPUT, ROTO_INPUT, RotomemNode
-
-if TYPE_CHECKING:
-    from rotomem_nuke.following import Report
-    from rotomem_nuke.runs import Run
 
 __all__ = [
     "CacheError",
@@ -43,28 +38,12 @@ __all__ = [
     "export_job",
     "list_caches",
     "propagate",
+    "propose_motion",
     "refresh",
     "suggest",
 ]
 
 AnyNode = Union[str, host.Node]
-POLL_S = 0.05
-
-
-@dataclass(frozen=True)
-class Matte:
-    """One matte has come.
-
-    Args:
-        confidence: of the frame, in [0, 1]; 1 is sure.
-        done: how many of this run have come by now.
-        total: how many it makes.
-    """
-
-    frame: int
-    confidence: float
-    done: int
-    total: int
 
 
 @dataclass(frozen=True)
@@ -79,120 +58,6 @@ class Suggestion:
     frame: int
     score: float
     reason: str
-
-
-@dataclass(frozen=True)
-class Cached:
-    """The mattes of one version (and view) of one node on disk.
-
-    Args:
-        node_uuid: of the node that they belong to.
-        view: empty in a script with a single view.
-        folder: that they are in.
-        frames: ascending.
-        size: in bytes, of the mattes.
-        complete: every frame asked for is there.
-        frozen: locked by the artist.
-    """
-
-    node_uuid: str
-    version: int
-    view: str
-    folder: Path
-    frames: tuple[int, ...]
-    size: int
-    complete: bool
-    frozen: bool
-
-
-class Job:
-    """A propagation under way, made by ``propagate``. While nobody waits for it, it goes on in the background.
-
-    Without a window the job needs the main thread now and then: wait for it, or follow its events, before the script
-    ends.
-    """
-
-    def __init__(self) -> None:
-        self._reports: queue.Queue[Report] = queue.Queue()
-        self._run: Optional[Run] = None
-        self._told = 0
-
-    @property
-    def done(self) -> bool:
-        """It has ended, in one way or another."""
-        return self._started.finished.is_set()
-
-    @property
-    def sentence(self) -> str:
-        """What the node's status line says."""
-        return self._started.report.sentence
-
-    @property
-    def complete(self) -> bool:
-        """Every frame asked for has its matte."""
-        return self._started.report.complete
-
-    @property
-    def frames(self) -> tuple[int, ...]:
-        """The frames whose mattes have come, ascending."""
-        return tuple(sorted({frame for frame, _ in self._started.report.made}))
-
-    def stop(self) -> None:
-        """End it after the frame being made; finished mattes stay. ``wait`` then returns."""
-        self._started.stop()
-
-    def events(self) -> Iterator[Matte]:
-        """Yield each matte as it comes, until the job ends.
-
-        Raises:
-            PluginError: Nuke could not render what was asked for.
-            ClientError: the daemon is away, refused, or the job failed: its sentence.
-        """
-        ended = False
-        while not ended:
-            ended = self.done
-            yield from self._new()
-            if not ended:
-                self._let_others_work()
-        while host.on_main_thread() and host.serve(0.0):
-            pass  # what the job still has to show on the node
-        if self._started.error is not None:
-            raise self._started.error
-
-    def wait(self, timeout_s: Optional[float] = None) -> Job:
-        """Return when the job has ended; raises as ``events``, and ``TimeoutError`` after ``timeout_s``."""
-        end = None if timeout_s is None else time.monotonic() + timeout_s
-        while not self.done:
-            if end is not None and time.monotonic() > end:
-                raise TimeoutError(f"the propagation is not ready after {timeout_s:g} s: {self.sentence}")
-            self._let_others_work()
-        for _ in self.events():
-            pass
-        return self
-
-    @property
-    def _started(self) -> Run:
-        assert self._run is not None
-        return self._run
-
-    def _start(self, rotomem: RotomemNode, *, remake: bool) -> None:
-        self._run = actions.start_propagation(rotomem, self._reports.put, background=True, remake=remake)
-
-    def _new(self) -> Iterator[Matte]:
-        while True:
-            try:
-                report = self._reports.get_nowait()
-            except queue.Empty:
-                return
-            for frame, confidence in report.made[self._told :]:
-                self._told += 1
-                yield Matte(frame, confidence, self._told, report.total)
-
-    def _let_others_work(self) -> None:
-        if host.on_main_thread():
-            host.serve(POLL_S)
-        else:
-            time.sleep(POLL_S)
 
 
 def create(plate: AnyNode, roto: Optional[AnyNode] = None, *, name: str = "", **knobs: Any) -> host.Node:
@@ -244,13 +109,23 @@ def propagate(
         PluginError, ClientError: with ``wait``, what ended the job.
     """
     rotomem = RotomemNode.of(_node(node))
-    if (first is None) != (last is None):
-        raise GraphError("give both first and last, or neither")
-    if first is not None:
-        for knob, value in (("range", "custom"), ("first", first), ("last", last)):
-            rotomem.graph_node[knob].setValue(value)
-    job = Job()
-    job._start(rotomem, remake=remake)
+    _set_range(rotomem, first, last)
+    job = Job(lambda told: actions.start_propagation(rotomem, told, background=True, remake=remake))
+    return job.wait() if wait else job
+
+
+def propose_motion(node: AnyNode, first: Optional[int] = None, last: Optional[int] = None, *, wait: bool = True) -> Job:
+    """Make mattes of what moves against the camera, as the Mattes from Motion button does; arguments as ``propagate``.
+
+    Nothing needs to be drawn; the objects are then ``object1``, the one that moves most, to ``object3``.
+
+    Raises:
+        GraphError: the input, knob or frame that is wrong.
+        PluginError, ClientError: with ``wait``, what ended the job.
+    """
+    rotomem = RotomemNode.of(_node(node))
+    _set_range(rotomem, first, last)
+    job = Job(lambda told: actions.start_motion(rotomem, told, background=True))
     return job.wait() if wait else job
 
 
@@ -363,10 +238,7 @@ def refresh(node: AnyNode) -> None:
 
 def list_caches(node: AnyNode) -> tuple[Cached, ...]:
     """Return what lies in the cache folder that the node uses, of every node and version that is in there."""
-    rotomem = RotomemNode.of(_node(node))
-    pattern = rotomem.settings(views_of(rotomem.settings())[0]).mattes
-    inside_view = 1 if views_of(rotomem.settings()) != [""] else 0
-    return tuple(_cached(found) for found in cache.version_folders(Path(pattern).parents[2 + inside_view]))
+    return cache_listing.list_caches(RotomemNode.of(_node(node)))
 
 
 def clean_caches(node: AnyNode, *, keep: int = 1, dry_run: bool = False) -> tuple[Cached, ...]:
@@ -380,32 +252,15 @@ def clean_caches(node: AnyNode, *, keep: int = 1, dry_run: bool = False) -> tupl
     Raises:
         CacheError: a file cannot be deleted.
     """
-    rotomem = RotomemNode.of(_node(node))
-    settings = rotomem.settings()
-    mine = [entry for entry in list_caches(rotomem.graph_node) if entry.node_uuid == settings.node_uuid]
-    versions = sorted({entry.version for entry in mine}, reverse=True)
-    kept = {settings.version, *versions[: max(0, keep)]}
-    old = tuple(entry for entry in mine if entry.version not in kept and not entry.frozen)
-    if not dry_run:
-        for entry in old:
-            cache.clear_mattes(str(entry.folder / "matte.%04d.exr"))
-            _remove_empty(entry.folder)
-    return old
+    return cache_listing.clean_caches(RotomemNode.of(_node(node)), keep=keep, dry_run=dry_run)
 
 
-def _cached(found: cache.VersionFolder) -> Cached:
-    pattern = str(found.folder / "matte.%04d.exr")
-    frames = tuple(cache.frames_on_disk(pattern))
-    manifest = cache.read_manifest(pattern) or cache.Manifest()
-    size = sum(cache.matte_file(pattern, frame).stat().st_size for frame in frames)
-    return Cached(
-        found.node_uuid, found.version, found.view, found.folder, frames, size, manifest.complete, manifest.frozen
-    )
-
-
-def _remove_empty(folder: Path) -> None:
-    if not any(folder.iterdir()):
-        shutil.rmtree(str(folder), ignore_errors=True)
+def _set_range(rotomem: RotomemNode, first: Optional[int], last: Optional[int]) -> None:
+    if (first is None) != (last is None):
+        raise GraphError("give both first and last, or neither")
+    if first is not None:
+        for knob, value in (("range", "custom"), ("first", first), ("last", last)):
+            rotomem.graph_node[knob].setValue(value)
 
 
 def _node(given: AnyNode) -> host.Node:

@@ -25,6 +25,8 @@ from rotomem_nuke.settings import Settings
 log = logging.getLogger(__name__)
 
 MAX_UPSTREAM_NODES = 500
+MOVING_OBJECTS = ("object1", "object2", "object3")
+"""The layers of what moves where nothing is drawn, the one that moves most first."""
 _LAYOUT = re.compile(r"\b(?:xpos|ypos|selected|name|label|tile_color|note_font\w*)\s+(?:\{[^{}]*\}|\"[^\"]*\"|\S+)\s*")
 """Knobs that move no pixel, in the text of ``host.changed_knobs``."""
 
@@ -89,6 +91,23 @@ def collect_for_suggestion(rotomem: RotomemNode) -> PropagationRequest:
         return _read_view(rotomem, view)
     except NothingDrawnError:
         return _read_view(rotomem, view, drawn=False)
+
+
+def collect_for_motion(rotomem: RotomemNode) -> tuple[PropagationRequest, ...]:
+    """Read the graph for mattes of what moves, one request a view; nothing needs to be drawn.
+
+    Raises:
+        GraphError: with the input, knob or frame that is wrong.
+    """
+    requests = []
+    for view in views_of(rotomem.settings()):
+        try:
+            requests.append(_read_view(rotomem, view))
+        except NothingDrawnError:
+            requests.append(replace(_read_view(rotomem, view, drawn=False), objects=MOVING_OBJECTS))
+    with host.unrecorded():
+        show_drawing(rotomem, requests[0])
+    return tuple(requests)
 
 
 def read_graph(rotomem: RotomemNode) -> tuple[PropagationRequest, ...]:

@@ -124,6 +124,7 @@ class RotomemNode:
             weights=str(node["weights"].value()).strip(),
             refine_edges=bool(node["refine_edges"].value()),
             tune=bool(node["tune"].value()),
+            motion=str(node["motion"].value()),
             process_at=str(node["process_at"].value()),
             priority=PRIORITIES.index(str(node["priority"].value())),
             live=bool(node["live"].value()),

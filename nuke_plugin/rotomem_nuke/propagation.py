@@ -1,4 +1,4 @@
-"""One propagation of one view, from collected values to mattes in the cache: all that may wait for disk or network.
+"""The work on one view, from collected values to mattes in the cache: all that may wait for disk or network.
 
 It runs on a worker thread where Nuke has a window, and on the calling thread in ``nuke -t``; what needs Nuke's API
 goes through ``host.on_main``.
@@ -97,6 +97,21 @@ class Propagation:
             objects=request.objects,
             fingerprint=fingerprint(request),
             remarks=request.remarks,
+        )
+
+
+class MotionMattes(Propagation):
+    """Mattes of what moves against the camera; what is drawn counts on its own frames only."""
+
+    def _start(self, client: Client) -> Job:
+        settings, goal = self.settings, self._goal()
+        return client.propose_motion(
+            settings.session_id,
+            goal.first,
+            goal.last,
+            flow=settings.motion,
+            refine_edges=settings.refine_edges,
+            priority=settings.priority,
         )
 
 

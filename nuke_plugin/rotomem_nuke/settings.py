@@ -32,6 +32,7 @@ class Settings:
         last: of the custom range, inclusive.
         annotated: explicit annotated frames; empty takes the Roto's keys.
         input_colour: ``auto``, ``raw`` or an OCIO name.
+        motion: how mattes from motion see it: ``auto``, ``dis`` or ``raft``.
         process_at: ``auto``, ``full``, ``1080`` or ``720``.
         priority: 0 low to 2 high.
         live: show mattes while they arrive.
@@ -54,6 +55,7 @@ class Settings:
     weights: str
     refine_edges: bool
     tune: bool
+    motion: str
     process_at: str
     priority: int
     live: bool

@@ -42,11 +42,11 @@ def shown(plate_files: Callable[..., str], tmp_path: Path) -> Any:
 
 
 def test_the_knobs_stand_in_the_order_of_the_plan() -> None:
-    """research/nuke.md §6, without ``motion``."""
+    """research/nuke.md §6."""
     order = [words[1] for command, *words in _script.tcl_commands(GIZMO) if command == "user"]
     planned = (
         "status suggest previous_annotated next_annotated suggested annotated_keys annotated propagate stop range "
-        "first last object rescan view output live refine_edges softness grow holes to_roto tolerance version "
+        "first last object rescan view output live refine_edges motion softness grow holes to_roto tolerance version "
         "version_up freeze cache_dir open_cache clear_cache endpoint test_backend priority input_colour process_at "
         "tune engine weights"
     ).split()
