@@ -58,7 +58,7 @@ class _Knots:
     """Where an outline is cut into pieces.
 
     Args:
-        at: (F, N) positions along the outline in samples, ascending; the first may lie below 0 by no more than one turn.
+        at: (F, N) positions along the outline in samples, ascending; the first may lie below 0 by one turn at most.
     """
 
     at: Floats
