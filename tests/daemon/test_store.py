@@ -12,7 +12,7 @@ import pytest
 from rotomem.daemon.refusals import DamagedUploadError, MatteGoneError, UnknownSessionError, UploadError
 from rotomem.daemon.rows import MatteRow
 from rotomem.daemon.store import Store
-from rotomem.errors import AnnotationError, AnnotationRangeError, DiskFullError, StoreError
+from rotomem.errors import AnnotationError, AnnotationRangeError, DiskFullError, RotomemError, StoreError
 from rotomem_client.messages import (
     Chunk,
     FrameOffer,
@@ -44,7 +44,19 @@ def opened(root: Path) -> Store:
 
 
 def upload(store: Store, content: bytes = CONTENT, offer: FrameOffer = OFFER) -> bool:
-    return store.write_chunk(Chunk(offer.sha256, store.upload_offset(offer), content), offer)
+    return write(store, Chunk(offer.sha256, store.uploads.offset(offer), content), offer)
+
+
+def write(store: Store, chunk: Chunk, offer: FrameOffer = OFFER) -> bool:
+    """Write a chunk, and end the upload with the last one; return whether the file is in the store."""
+    if not store.uploads.write(chunk, offer):
+        return False
+    ends: list[RotomemError | None] = []
+    store.uploads.end(offer, ends.append)
+    (refused,) = ends
+    if refused is not None:
+        raise refused
+    return True
 
 
 def put_matte(store: Store, frame: int, content: bytes = b"matte", job: str = "0" * 32) -> MatteRow:
@@ -132,12 +144,12 @@ def test_annotations_that_have_no_place_are_refused(root: Path) -> None:
 
 def test_an_interrupted_upload_goes_on_after_a_restart(root: Path) -> None:
     store = opened(root)
-    assert not store.write_chunk(Chunk(SHA, 0, CONTENT[:1000]), OFFER)
+    assert not write(store, Chunk(SHA, 0, CONTENT[:1000]))
     store.close()
     again = Store(root)
-    assert again.upload_offset(OFFER) == 1000
-    assert again.write_chunk(Chunk(SHA, 1000, CONTENT[1000:]), OFFER)
-    assert again.upload_offset(OFFER) == OFFER.size
+    assert again.uploads.offset(OFFER) == 1000
+    assert write(again, Chunk(SHA, 1000, CONTENT[1000:]))
+    assert again.uploads.offset(OFFER) == OFFER.size
     again.close()
 
 
@@ -145,7 +157,7 @@ def test_an_upload_that_was_complete_when_the_daemon_died_is_taken_in(root: Path
     opened(root).close()
     (root / "incoming" / f"{SHA}.part").write_bytes(CONTENT)
     store = Store(root)
-    assert store.upload_offset(OFFER) == OFFER.size
+    assert store.uploads.offset(OFFER) == OFFER.size
     assert store.index.blob(SHA) is not None
     store.close()
 
@@ -154,7 +166,7 @@ def test_damaged_uploads_are_thrown_away_and_begin_anew(root: Path) -> None:
     store = opened(root)
     with pytest.raises(DamagedUploadError):
         upload(store, content=bytes(len(CONTENT)))
-    assert store.upload_offset(OFFER) == 0
+    assert store.uploads.offset(OFFER) == 0
     assert upload(store)
     store.close()
 
@@ -162,14 +174,14 @@ def test_damaged_uploads_are_thrown_away_and_begin_anew(root: Path) -> None:
 def test_a_gap_in_an_upload_is_refused(root: Path) -> None:
     store = opened(root)
     with pytest.raises(UploadError, match="leaves a gap"):
-        store.write_chunk(Chunk(SHA, 5, CONTENT[5:]), OFFER)
+        write(store, Chunk(SHA, 5, CONTENT[5:]))
     store.close()
 
 
 def test_more_than_the_disk_holds_is_refused_before_it_is_sent(root: Path) -> None:
     store = opened(root)
     with pytest.raises(DiskFullError, match=r"the daemon's disk is full: .* free some space"):
-        store.require_space(2**60)
+        store.uploads.require_space(2**60)
     store.close()
 
 
@@ -277,8 +289,8 @@ def test_a_full_disk_keeps_what_arrived_and_the_store_readable(small_disk: Path)
     store = Store(small_disk / "store")
     store.open_session(OPEN)
     with pytest.raises(DiskFullError, match="free some space and try again; what arrived is kept"):
-        store.write_chunk(Chunk(offer.sha256, 0, content), offer)
-    arrived = store.upload_offset(offer)
+        write(store, Chunk(offer.sha256, 0, content), offer)
+    arrived = store.uploads.offset(offer)
     assert 0 < arrived < len(content)
     assert (store.root / "incoming" / f"{offer.sha256}.part").read_bytes() == content[:arrived]
     assert store.session("sh010").revision == 0

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
-from collections.abc import Iterator
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -80,9 +84,91 @@ def test_only_files_that_are_not_sent_yet_count_as_open_offers(peer: PeerTransfe
 def test_what_another_client_has_sent_meanwhile_is_no_open_offer(peer: PeerTransfers, store: Store) -> None:
     offer(peer, *range(1, LIMIT + 1))
     for frame in range(1, LIMIT + 1):
-        assert store.write_chunk(Chunk(offer_of(frame).sha256, 0, content_of(frame)), offer_of(frame))
+        assert store.uploads.write(Chunk(offer_of(frame).sha256, 0, content_of(frame)), offer_of(frame))
+        store.uploads.end(offer_of(frame), lambda error: None)
     offer(peer, *range(1, LIMIT + 1))
     offer(peer, *range(20, 20 + LIMIT))
+
+
+class SlowDisk:
+    """Syncs nothing until it is released; what the store's thread is to do waits in ``actions``."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.released = threading.Event()
+        self.actions: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        monkeypatch.setattr(os, "fsync", lambda handle: self.released.wait(20) or None)
+
+    def act(self) -> None:
+        """Release the disk, and do the next action of the store's thread."""
+        self.released.set()
+        self.actions.get(timeout=20)()
+
+
+@pytest.fixture
+def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[SlowDisk, Store]]:
+    disk = SlowDisk(monkeypatch)
+    store = Store(tmp_path / "store", act=disk.actions.put)
+    store.open_session(OpenSession("sh010", Plate(1, 100), ("hero",)))
+    yield disk, store
+    disk.released.set()
+    store.close()
+
+
+def test_others_are_served_while_a_file_is_synced(slow: tuple[SlowDisk, Store]) -> None:
+    disk, store = slow
+    told: list[tuple[Message, str]] = []
+    peers = [PeerTransfers(store, lambda message, request_id: told.append((message, request_id))) for _ in range(2)]
+    for peer in peers:
+        peer.open()
+    offer(peers[0], 1)
+    send(peers[0], 1, "0a")  # returns, though the disk does not
+    offer(peers[1], 2)
+    assert not any(isinstance(message, FileStored) for message, _ in told)
+    assert store.index.blob(offer_of(1).sha256) is None
+    disk.act()
+    assert (FileStored(offer_of(1).sha256, offer_of(1).size), "0a") in told
+    assert store.plate_files("sh010")[1].read_bytes() == content_of(1)
+
+
+def test_a_file_offered_again_while_it_is_synced_is_not_sent_twice(slow: tuple[SlowDisk, Store]) -> None:
+    disk, store = slow
+    told: list[tuple[Message, str]] = []
+    peer = PeerTransfers(store, lambda message, request_id: told.append((message, request_id)))
+    peer.open()
+    offer(peer, 1)
+    send(peer, 1, "0a")
+    send(peer, 1, "0b")
+    peer.open()  # the client was cut off, and is back
+    disk.released.set()
+    assert peer.offer(OfferFrames("sh010", "plate", (offer_of(1),))).have == (1,)
+    disk.act()
+    disk.act()
+    assert not any(isinstance(message, FileStored) for message, _ in told)  # its requests of before are forgotten
+
+
+def test_a_disk_that_refuses_to_sync_refuses_the_upload(
+    slow: tuple[SlowDisk, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, store = slow
+    told: list[tuple[Message, str]] = []
+    peer = PeerTransfers(store, lambda message, request_id: told.append((message, request_id)))
+    peer.open()
+    offer(peer, 1)
+
+    def refuse(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "fsync", refuse)
+        send(peer, 1, "0a")
+        disk.act()
+    ((refusal, _),) = [entry for entry in told if entry[1] == "0a"]
+    assert isinstance(refusal, ErrorReply)
+    assert refusal.code == "DISK_FULL"
+    assert store.index.blob(offer_of(1).sha256) is None
+    send(peer, 1, "0b")  # what arrived was kept
+    disk.act()
+    assert (FileStored(offer_of(1).sha256, offer_of(1).size), "0b") in told
 
 
 def test_a_file_sent_twice_is_answered_twice(peer: PeerTransfers, told: list[tuple[Message, str]]) -> None:

@@ -11,14 +11,17 @@ from collections.abc import Callable
 from typing import Protocol
 
 from rotomem.daemon.job_ends import FinalEvent, final_event
+from rotomem.daemon.prompting import Outcome as PromptOutcome
+from rotomem.daemon.prompting import PromptDesk
 from rotomem.daemon.pruning import Pruner
 from rotomem.daemon.refusals import ReusedIdError, UnknownJobError
 from rotomem.daemon.rows import JobRow, MatteRow
 from rotomem.daemon.sessions import Edit, SessionRequests
 from rotomem.daemon.shots import Shots, matte_ready
-from rotomem.daemon.store import Store, store_error
+from rotomem.daemon.store import Store
 from rotomem.daemon.tracing import Outcome, Tracer, TraceTask
 from rotomem.daemon.transfers import PeerTransfers
+from rotomem.daemon.uploads import store_error
 from rotomem.daemon.worker import (
     JobProgressed,
     JobStarted,
@@ -38,6 +41,7 @@ from rotomem_client.messages import (
     Credit,
     ErrorReply,
     FetchMatte,
+    FramePrompted,
     Goodbye,
     Hello,
     Introduce,
@@ -51,6 +55,7 @@ from rotomem_client.messages import (
     Message,
     OfferFrames,
     Progress,
+    PromptFrame,
     Propagate,
     ProposeMotion,
     Reply,
@@ -93,6 +98,7 @@ class Dispatcher:
         self._sessions = SessionRequests(store, shots, writers, pruner)
         self._send = send
         self._tracer = Tracer()
+        self._prompts = PromptDesk()
         self._jobs: Jobs
         self._peers: dict[bytes, PeerTransfers] = {}
         self._followers: dict[str, set[bytes]] = {}
@@ -121,6 +127,7 @@ class Dispatcher:
                 self._store.index.set_job(job.id, state="queued", attempts=job.attempts - 1)
         for transfers in self._peers.values():
             transfers.close()
+        self._prompts.close()
 
     # --- clients ------------------------------------------------------------------------------------------------------
 
@@ -157,7 +164,7 @@ class Dispatcher:
             offered = set(transfers.offers)
             transfers.close()
             for sha256 in offered.difference(*(other.offers for other in self._peers.values())):
-                self._store.pause_upload(sha256)
+                self._store.uploads.pause(sha256)
 
     def _handle(self, peer: bytes, envelope: Envelope) -> None:
         message, request_id = envelope.message, envelope.request_id
@@ -181,6 +188,8 @@ class Dispatcher:
             self._resume(peer, message, request_id)
         elif isinstance(message, VectorizeMattes):
             self._vectorize(peer, message, request_id)
+        elif isinstance(message, PromptFrame):
+            self._prompt(peer, message, request_id)
         else:
             self._send(peer, self._answer(peer, message), request_id)
 
@@ -208,6 +217,20 @@ class Dispatcher:
             self._send(peer, reply, request_id)
 
         self._tracer.start(TraceTask(files, message.object_name, message.tolerance), answer)
+
+    def _prompt(self, peer: bytes, message: PromptFrame, request_id: str) -> None:
+        """Have a prompt answered elsewhere, and tell the answer when it is there."""
+        task = self._shots.prompt_task(self._store.session(message.session_id), message)
+
+        def answer(outcome: PromptOutcome) -> None:
+            if isinstance(outcome, RotomemError):
+                reply: Reply = ErrorReply(outcome.code, sentence(str(outcome)))
+            else:
+                content, score = outcome
+                reply = FramePrompted(message.session_id, message.frame, message.object_name, score, content)
+            self._send(peer, reply, request_id)
+
+        self._prompts.start(task, answer)
 
     def _answer_once(
         self, peer: bytes, message: Edit | Propagate | ProposeMotion | SuggestFrames, request_id: str

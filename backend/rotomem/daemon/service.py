@@ -66,9 +66,9 @@ def serve(
     require_local(endpoint, allow_remote=allow_remote)
     welcome = _welcome(weights_dir, device)
     with ExitStack() as stack:
-        store = Store(store_dir)
-        stack.callback(store.close)
         inbox = Inbox()
+        store = Store(store_dir, act=inbox.put)
+        stack.callback(store.close)
         environment = {} if threads == 0 else {"OMP_NUM_THREADS": str(threads)}
         feature_bytes = features_mb << 20
         shots = Shots(

@@ -18,7 +18,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -26,13 +25,12 @@ from pathlib import Path
 from rotomem.daemon.edits import Edits
 from rotomem.daemon.index import Index
 from rotomem.daemon.lock import StoreLock
-from rotomem.daemon.refusals import DamagedUploadError, MatteGoneError, UnknownSessionError, UploadError
+from rotomem.daemon.refusals import MatteGoneError, UnknownSessionError
 from rotomem.daemon.rows import BlobRow, JobRow, MatteRow, SessionRow
-from rotomem.daemon.worker import FULL_DISK
-from rotomem.errors import AnnotationError, DiskFullError, StoreError
-from rotomem_client.errors import ProtocolError, TransferError
-from rotomem_client.messages import Chunk, FrameOffer, OfferFrames, OpenSession, PutAnnotation, RemoveAnnotation
-from rotomem_client.transfer import FileReceiver, sync_folder
+from rotomem.daemon.uploads import Act, Uploads, store_error
+from rotomem.errors import AnnotationError, StoreError
+from rotomem_client.messages import OfferFrames, OpenSession, PutAnnotation, RemoveAnnotation
+from rotomem_client.transfer import sync_folder
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +38,6 @@ MAX_ROOT_BYTES = 800
 MATTE_NAME = "matte.%04d.exr"
 FEATURES = "features"
 """Folder of a session's encoded frames."""
-RESERVED_BYTES = 64 * 1024 * 1024
-"""Uploads are refused that would leave less on the disk, so that mattes and the index can still be written."""
 
 
 class Store:
@@ -49,16 +45,16 @@ class Store:
 
     Args:
         root: made if it is not there; a local disk (SQLite's WAL does not work over NFS).
+        act: queues an action for the thread that uses the store; see ``Uploads``.
 
     Raises:
         StoreError: the folder cannot be written, or another daemon has it.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, act: Act | None = None) -> None:
         self.root = root.resolve()
         _require_sendable(self.root)
         self._incoming = self.root / "incoming"
-        self._receivers: dict[str, FileReceiver] = {}
         try:
             for folder in (self.root / "blobs", self._incoming, self.root / "sessions"):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -68,6 +64,7 @@ class Store:
         try:
             self.index = Index(self.root / "index.sqlite")
             self.edits = Edits(self.index)
+            self.uploads = Uploads(self.root, self._incoming, self.index, self.blob_path, act)
             self._sweep()
         except BaseException:
             self._lock.release()
@@ -75,8 +72,7 @@ class Store:
 
     def close(self) -> None:
         """Release everything; what is on disk stays as it is."""
-        for sha256 in tuple(self._receivers):
-            self.pause_upload(sha256)
+        self.uploads.close()
         self.index.close()
         self._lock.release()
 
@@ -162,87 +158,6 @@ class Store:
             if changed:
                 self.index.note_plate_change(session.id, self.index.bump_revision(session.id))
 
-    def upload_offset(self, offer: FrameOffer) -> int:
-        """Return from which byte a file is wanted; its size when it is complete here."""
-        if self.index.blob(offer.sha256) is not None:
-            return offer.size
-        if offer.sha256 in self._receivers:
-            return self._receivers[offer.sha256].offset
-        offset = _size(self._part(offer.sha256)) or 0
-        if offset < offer.size:
-            return offset
-        # All bytes had arrived when the daemon was killed, or they are not what they should be.
-        try:
-            self._finish(self._receiver(offer), offer)
-        except DamagedUploadError:
-            return 0
-        return offer.size if self.index.blob(offer.sha256) is not None else 0
-
-    def require_space(self, size: int) -> None:
-        """Raises ``DiskFullError`` if ``size`` more bytes would fill the disk."""
-        free = shutil.disk_usage(self.root).free
-        if size + RESERVED_BYTES > free:
-            raise DiskFullError(
-                f"the daemon's disk is full: {size >> 20} MiB of frames do not fit into the {free >> 20} MiB that are "
-                f"free at {self.root}; free some space and propagate again"
-            )
-
-    def write_chunk(self, chunk: Chunk, offer: FrameOffer) -> bool:
-        """Write a chunk of an offered file; return whether the file is now complete, verified and on disk.
-
-        Raises:
-            UploadError: the chunk leaves a gap, or goes beyond the file.
-            DamagedUploadError: the file is complete but its SHA-256 is another.
-            DiskFullError, StoreError: from the file system.
-        """
-        if self.index.blob(chunk.sha256) is not None:
-            return True
-        receiver = self._receiver(offer)
-        try:
-            receiver.write(chunk)
-        except ProtocolError as error:
-            raise UploadError(str(error)) from error
-        except OSError as error:
-            self.pause_upload(chunk.sha256)
-            raise store_error(error, self.root) from error
-        return self._finish(receiver, offer)
-
-    def pause_upload(self, sha256: str) -> None:
-        """Close an upload's file; what arrived stays for the next one."""
-        receiver = self._receivers.pop(sha256, None)
-        if receiver is not None:
-            receiver.close()
-
-    def _receiver(self, offer: FrameOffer) -> FileReceiver:
-        receiver = self._receivers.get(offer.sha256)
-        if receiver is None:
-            destination = self.blob_path(BlobRow(offer.sha256, offer.size, offer.suffix))
-            try:
-                destination.parent.mkdir(exist_ok=True)
-                receiver = FileReceiver(self._part(offer.sha256), destination, offer.sha256, offer.size)
-            except OSError as error:
-                raise store_error(error, self.root) from error
-            self._receivers[offer.sha256] = receiver
-        return receiver
-
-    def _finish(self, receiver: FileReceiver, offer: FrameOffer) -> bool:
-        if not receiver.done:
-            return False
-        self._receivers.pop(offer.sha256, None)
-        try:
-            receiver.finish()
-        except TransferError as error:
-            raise DamagedUploadError(str(error)) from error
-        except OSError as error:
-            receiver.close()
-            raise store_error(error, self.root) from error
-        with self.transaction():
-            self.index.put_blob(BlobRow(offer.sha256, offer.size, offer.suffix))
-        return True
-
-    def _part(self, sha256: str) -> Path:
-        return self._incoming / f"{sha256}.part"
-
     # --- mattes -------------------------------------------------------------------------------------------------------
 
     def new_matte_pattern(self, session_id: str, revision: int, job_id: str) -> str:
@@ -312,13 +227,6 @@ class Store:
         if blob is None:
             raise AnnotationError("the alpha of an annotation is gone from the store; put the annotation again")
         return self.blob_path(blob)
-
-
-def store_error(error: OSError, root: Path) -> StoreError | DiskFullError:
-    """Say what the file system refused, as an error that travels."""
-    if error.errno in FULL_DISK:
-        return DiskFullError(f"the daemon's disk is full ({root}): free some space and try again; what arrived is kept")
-    return StoreError(f"the store {root} cannot be written: {error.strerror}; look at its disk and permissions")
 
 
 def _require_sendable(root: Path) -> None:

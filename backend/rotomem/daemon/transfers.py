@@ -53,6 +53,7 @@ class PeerTransfers:
         self._answered: set[str] = set()
         """Uploads whose answer, good or bad, has been given."""
         self._downloads: list[_Download] = []
+        self._opened = 0
 
     def open(self) -> None:
         """The client has (again) said hello: everything begins anew."""
@@ -65,6 +66,7 @@ class PeerTransfers:
         for download in self._downloads:
             download.sender.close()
         self._downloads.clear()
+        self._opened += 1
         self.offers.clear()
         self._answered.clear()
 
@@ -82,7 +84,7 @@ class PeerTransfers:
         wanted: dict[str, WantedFile] = {}
         missing = 0
         for offer in request.frames:
-            offset = self._store.upload_offset(offer)
+            offset = self._store.uploads.offset(offer)
             if offset == offer.size:
                 have.append(offer.frame)
                 self.offers.pop(offer.sha256, None)
@@ -91,7 +93,7 @@ class PeerTransfers:
                 missing += offer.size - offset
         if len(self.offers.keys() | wanted.keys()) > MAX_OPEN_OFFERS:
             raise UploadError(f"more than {MAX_OPEN_OFFERS} files were offered and not sent; send those first")
-        self._store.require_space(missing)
+        self._store.uploads.require_space(missing)
         self.offers.update((offer.sha256, offer) for offer in request.frames if offer.sha256 in wanted)
         return FramesWanted(tuple(have), tuple(wanted.values()))
 
@@ -114,30 +116,38 @@ class PeerTransfers:
             # Under way already when the answer left.
             return
         try:
-            stored = self._write(chunk)
-            if stored is None:
-                return
+            self._write(chunk, upload_id)
         except RotomemError as error:
-            self._answered.add(upload_id)
-            self._send(ErrorReply(error.code, sentence(str(error))), upload_id)
-            return
-        self._send(stored, upload_id)
-        self._answered.add(upload_id)
+            self._answer(upload_id, error)
 
-    def _write(self, chunk: Chunk) -> FileStored | None:
-        """Write a chunk; return the answer once its file is complete."""
+    def _write(self, chunk: Chunk, upload_id: str) -> None:
+        """Write a chunk; the upload is answered once its file is complete."""
         blob = self._store.index.blob(chunk.sha256)
         if blob is not None:
             # Complete already: its chunks were under way a second time, or another client was faster.
             self.offers.pop(chunk.sha256, None)
-            return FileStored(blob.sha256, blob.size)
+            self._answer(upload_id, FileStored(blob.sha256, blob.size))
+            return
         offer = self.offers.get(chunk.sha256)
         if offer is None:
             raise UploadError("these bytes were not offered on this connection; offer the frames again")
-        if not self._store.write_chunk(chunk, offer):
-            return None
-        del self.offers[chunk.sha256]
-        return FileStored(offer.sha256, offer.size)
+        if self._store.uploads.write(chunk, offer):
+            opened = self._opened
+            self._store.uploads.end(offer, lambda error: self._ended(offer, upload_id, error, opened))
+
+    def _ended(self, offer: FrameOffer, upload_id: str, error: RotomemError | None, opened: int) -> None:
+        if opened != self._opened:
+            # The client has said hello again meanwhile, and offers anew.
+            return
+        if error is None:
+            self.offers.pop(offer.sha256, None)
+        self._answer(upload_id, error or FileStored(offer.sha256, offer.size))
+
+    def _answer(self, upload_id: str, outcome: FileStored | RotomemError) -> None:
+        if upload_id not in self._answered:
+            self._answered.add(upload_id)
+            answer = ErrorReply(outcome.code, sentence(str(outcome))) if isinstance(outcome, RotomemError) else outcome
+            self._send(answer, upload_id)
 
     def take_credit(self, granted: int) -> None:
         """The client will take more of its downloads."""
