@@ -8,11 +8,24 @@ published names, so that published checkpoints load.
 from rotomem.motion.config import CorrectorConfig, DinoConfig, FlowConfig, SelectorConfig
 from rotomem.motion.corrector import Correction, Corrector, Exemplars, Reconstruction
 from rotomem.motion.dino import DinoFeatures
+from rotomem.motion.flow_input import camera_flow, stack_flow
 from rotomem.motion.flow_segmenter import FlowSegmentation, FlowSegmenter
 from rotomem.motion.frames import normalise_frames, working_size
+from rotomem.motion.pipeline import (
+    Appearance,
+    Judgement,
+    MotionMasks,
+    MotionNetworks,
+    judge,
+    look_at,
+    propose,
+    refine,
+    segment_flow,
+)
 from rotomem.motion.selector import Selector
 
 __all__ = [
+    "Appearance",
     "Correction",
     "Corrector",
     "CorrectorConfig",
@@ -22,9 +35,19 @@ __all__ = [
     "FlowConfig",
     "FlowSegmentation",
     "FlowSegmenter",
+    "Judgement",
+    "MotionMasks",
+    "MotionNetworks",
     "Reconstruction",
     "Selector",
     "SelectorConfig",
+    "camera_flow",
+    "judge",
+    "look_at",
     "normalise_frames",
+    "propose",
+    "refine",
+    "segment_flow",
+    "stack_flow",
     "working_size",
 ]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any, TypeVar
 
 from rotomem.errors import SettingError
+
+Config = TypeVar("Config", bound="_Sizes")
 
 
 @dataclass(frozen=True)
@@ -14,6 +18,19 @@ class _Sizes:
             value = getattr(self, field.name)
             if not isinstance(value, int) or value < 1:
                 raise SettingError(f"motion network setting {field.name} is {value!r}; give a whole number above 0")
+
+    def to_json(self) -> str:
+        """Return it as one line of JSON."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls: type[Config], text: str) -> Config:
+        """Read what :meth:`to_json` wrote; raises ``SettingError`` when it is anything else."""
+        try:
+            values: dict[str, Any] = json.loads(text)
+            return cls(**values)
+        except (ValueError, TypeError) as error:
+            raise SettingError(f"{text!r} is no configuration of a motion network: {error}") from error
 
     def _check_heads(self, name: str, width: int, heads: int) -> None:
         if width % heads:

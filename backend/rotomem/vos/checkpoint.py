@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import safetensors.torch
 import torch
@@ -72,7 +72,14 @@ def read_published_checkpoint(source: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def save_weights(tensors: Mapping[str, Tensor], destination: Path, config: NetworkConfig) -> str:
+class Configuration(Protocol):
+    """What tells a network's widths; it goes into the header of its weights."""
+
+    def to_json(self) -> str:
+        """Return it as one line of JSON."""
+
+
+def save_weights(tensors: Mapping[str, Tensor], destination: Path, config: Configuration) -> str:
     """Write safetensors, with the configuration in its metadata, and the SHA-256 beside it; returns that."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     return write_weights(safetensors.torch.save(contiguous, metadata={CONFIG_KEY: config.to_json()}), destination)
@@ -157,10 +164,19 @@ def header_size(start: bytes, path: Path) -> int:
 
 def read_config(header: bytes, path: Path) -> NetworkConfig:
     """Return the configuration named in a safetensors header; the published one if it names none."""
+    text = config_json(header, path)
+    try:
+        return NetworkConfig() if text is None else NetworkConfig.from_json(text)
+    except SettingError as error:
+        raise WeightsCorruptError(f"{path} has a damaged header: {error}") from error
+
+
+def config_json(header: bytes, path: Path) -> str | None:
+    """Return the configuration in a safetensors header as it stands there; None if it names none."""
     try:
         metadata: dict[str, Any] = json.loads(header[8:]).get("__metadata__", {})
-        return NetworkConfig.from_json(metadata[CONFIG_KEY]) if CONFIG_KEY in metadata else NetworkConfig()
-    except (ValueError, AttributeError, SettingError) as error:
+        return str(metadata[CONFIG_KEY]) if CONFIG_KEY in metadata else None
+    except (ValueError, AttributeError, TypeError) as error:
         raise WeightsCorruptError(f"{path} has a damaged header: {error}") from error
 
 
@@ -182,6 +198,15 @@ def _check_tensors(tensors: Mapping[str, Tensor], config: NetworkConfig, source:
     """Raise ``WeightsMismatchError`` naming what is missing, unexpected or of another shape."""
     with torch.device("meta"):
         expected = Network(config).state_dict()
+    check_tensors(tensors, expected, source, "give an XMem checkpoint or weights made by rotomem")
+
+
+def check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: Path, remedy: str) -> None:
+    """Raise ``WeightsMismatchError`` naming what is missing, unexpected or of another shape than expected.
+
+    Args:
+        remedy: what to give instead, to end the sentence with.
+    """
     problems = []
     missing = [name for name in expected if name not in tensors]
     unexpected = [name for name in tensors if name not in expected]
@@ -196,8 +221,7 @@ def _check_tensors(tensors: Mapping[str, Tensor], config: NetworkConfig, source:
             problems.append(f"{len(names)} {title} ({shown})")
     if problems:
         raise WeightsMismatchError(
-            f"{source} does not fit the network: of its {len(expected)} tensors {'; '.join(problems)}; "
-            f"give an XMem checkpoint or weights made by rotomem"
+            f"{source} does not fit the network: of its {len(expected)} tensors {'; '.join(problems)}; {remedy}"
         )
 
 
