@@ -133,11 +133,15 @@ class PlainCore:
         memory = _Elements.join([*self._long_term, *self._working, *self._permanent.values()])
         key, selection = features.key[0].flatten(1), features.selection[0].flatten(1)
         similarity = self._similarity(memory, key, selection)
-        scores, rows = similarity.topk(min(self.config.top_k, len(memory)), dim=0)
+        scores, rows = self._choose(similarity)
         affinity = torch.zeros_like(similarity).scatter_(0, rows, scores.softmax(dim=0))
         self._count_usage(affinity.sum(dim=1))
         readout = memory.value.flatten(0, 1) @ affinity
         return readout.view(1, *memory.value.shape[:2], *features.key.shape[-2:])
+
+    def _choose(self, similarity: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the similarities and the rows that each column (N,) of ``similarity`` keeps."""
+        return similarity.topk(min(self.config.top_k, len(similarity)), dim=0)
 
     def _similarity(self, memory: _Elements, key: Tensor, selection: Tensor) -> Tensor:
         tensors = (x.to(self._similarity_type) for x in (memory.key, memory.shrinkage, key, selection))
