@@ -17,7 +17,7 @@ import zmq
 import zmq.utils.monitor
 
 from rotomem_client.connection import ClientConnection
-from rotomem_client.delivery import Cancelled, OnProgress, Upload, describe_file, fetch_matte
+from rotomem_client.delivery import Cancelled, OnProgress, Upload, describe_file, fetch_matte, write_whole
 from rotomem_client.errors import ProtocolError
 from rotomem_client.exchange import Exchange
 from rotomem_client.fields import clip_text
@@ -29,6 +29,7 @@ from rotomem_client.messages import (
     AnnotationContent,
     AnnotationStored,
     AnnotationUndone,
+    FramePrompted,
     GetAnnotation,
     Hello,
     Introduce,
@@ -43,6 +44,9 @@ from rotomem_client.messages import (
     Ping,
     Plate,
     Pong,
+    PromptBox,
+    PromptFrame,
+    PromptPoint,
     Propagate,
     ProposeMotion,
     PruneStore,
@@ -286,6 +290,31 @@ class Client:
         as that there is no motion to speak of. The session's first object is the one that moves most.
         """
         return self._start_job(ProposeMotion(session_id, first, last, flow, device, refine_edges, priority))
+
+    def prompt(
+        self,
+        session_id: str,
+        frame: int,
+        object_name: str,
+        destination: Path,
+        *,
+        points: Sequence[PromptPoint] = (),
+        box: Optional[PromptBox] = None,
+        device: str = "auto",
+    ) -> float:
+        """Write the matte of what is clicked on or boxed to ``destination``, an EXR file; return its score, 0 to 1.
+
+        Nothing is stored in the session: ``put_annotation`` with ``alpha=destination`` makes it an annotation. The
+        first prompt on a frame takes seconds to a minute, more on the same frame a fraction of that.
+
+        Raises:
+            RefusedError: code ``WEIGHTS_MISSING`` where the daemon has no segment-anything.
+            TransferError: the file cannot be written.
+        """
+        request = PromptFrame(session_id, frame, object_name, tuple(points), box, device)
+        answer = self._call(request, FramePrompted)
+        write_whole(Path(destination), answer.payload)
+        return answer.score
 
     def vectorize_mattes(
         self, session_id: str, frames: Sequence[int], object_name: str, tolerance: float = 0.5

@@ -188,6 +188,19 @@ def fetch_matte(exchange: Exchange, ready: MatteReady, destination: Path) -> Pat
     raise TransferError(f"the matte of frame {ready.frame} arrived damaged {_MAX_DAMAGED} times; check the network")
 
 
+def write_whole(destination: Path, content: bytes) -> None:
+    """Write a file that appears whole or not at all; raises ``TransferError``."""
+    part = destination.with_name(f".{destination.name}.part")
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(content)
+        os.replace(part, destination)
+    except OSError as error:
+        raise TransferError(
+            f"cannot write {destination}: {error.strerror}; free some space or choose another folder"
+        ) from error
+
+
 def _open_receiver(exchange: Exchange, ready: MatteReady, part: Path, destination: Path) -> FileReceiver:
     """Return a receiver that holds all bytes, through however many connections it takes."""
     for _ in range(_MAX_ATTEMPTS):

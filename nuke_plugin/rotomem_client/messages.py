@@ -45,6 +45,7 @@ MAX_LISTED_MATTES = 32
 MAX_LISTED_SESSIONS = 256
 MAX_VECTORIZED_FRAMES = 128
 MAX_OUTLINES = 256
+MAX_PROMPT_POINTS = 64
 MAX_PENDING_REQUESTS = 64
 SENTENCE_BYTES = 1500
 
@@ -73,6 +74,7 @@ _SCORING = Text(32, pattern="[a-z][a-z0-9_]*", rule="a scoring's name, such as a
 _CLIENT_ID = Text(64, pattern="[A-Za-z0-9][A-Za-z0-9._-]*", rule="letters, digits, '.', '_' and '-'")
 _ANNOTATION_KIND = Choice("shapes", "alpha", "absent", "none")
 _BYTES = Integer(0, 2**62)
+_PIXEL = Number(-65536.0, 65536.0)
 _TIME = Number(0.0, 1e11)
 
 
@@ -175,6 +177,25 @@ class WantedFile(Record):
 
     sha256: str = field(metadata=kind(_SHA256))
     offset: int = field(metadata=kind(_OFFSET))
+
+
+@dataclass(frozen=True)
+class PromptPoint(Record):
+    """A click: pixels of the plate, origin top-left; ``inside`` the object, or on what is not to be it."""
+
+    x: float = field(metadata=kind(_PIXEL))
+    y: float = field(metadata=kind(_PIXEL))
+    inside: bool = field(default=True, metadata=kind(Flag()))
+
+
+@dataclass(frozen=True)
+class PromptBox(Record):
+    """A box around an object: pixels of the plate, origin top-left."""
+
+    left: float = field(metadata=kind(_PIXEL))
+    top: float = field(metadata=kind(_PIXEL))
+    right: float = field(metadata=kind(_PIXEL))
+    bottom: float = field(metadata=kind(_PIXEL))
 
 
 class Message(Record):
@@ -439,6 +460,25 @@ class ProposeMotion(Request):
     def __post_init__(self) -> None:
         super().__post_init__()
         _require_range("ProposeMotion", self.first, self.last)
+
+
+@dataclass(frozen=True)
+class PromptFrame(Request):
+    """Turn clicks and a box on one frame of the plate into a matte; nothing is stored.
+
+    Args:
+        points: at most ``MAX_PROMPT_POINTS``; at least one inside, unless there is a box.
+        object_name: the layer of the matte; of the session's objects.
+    """
+
+    type_name: ClassVar[str] = "prompt_frame"
+    since: ClassVar[int] = 2
+    session_id: str = field(metadata=kind(_SESSION_ID))
+    frame: int = field(metadata=kind(_FRAME))
+    object_name: str = field(metadata=kind(_OBJECT))
+    points: tuple[PromptPoint, ...] = field(default=(), metadata=kind(ListOf(RecordOf(PromptPoint), MAX_PROMPT_POINTS)))
+    box: Optional[PromptBox] = field(default=None, metadata=kind(OptionalOf(RecordOf(PromptBox))))
+    device: str = field(default="auto", metadata=kind(_DEVICE))
 
 
 @dataclass(frozen=True)
@@ -725,6 +765,19 @@ class MattesVectorized(Reply):
 
 
 @dataclass(frozen=True)
+class FramePrompted(Reply):
+    """The answer to ``PromptFrame``: an EXR file with the matte, and the network's score of it, 0 to 1."""
+
+    type_name: ClassVar[str] = "frame_prompted"
+    since: ClassVar[int] = 2
+    session_id: str = field(metadata=kind(_SESSION_ID))
+    frame: int = field(metadata=kind(_FRAME))
+    object_name: str = field(metadata=kind(_OBJECT))
+    score: float = field(metadata=kind(Number(0.0, 1.0)))
+    payload: bytes = field(metadata=kind(Payload(MAX_PART_BYTES)))
+
+
+@dataclass(frozen=True)
 class SessionList(Reply):
     """One page of the store's sessions; ``more`` says that a next page exists."""
 
@@ -879,7 +932,7 @@ MESSAGE_TYPES: dict[str, type[Message]] = {
     for cls in (
         *(Hello, Ping, OpenSession, OfferFrames, PutAnnotation, RemoveAnnotation, UndoAnnotation, RedoAnnotation),
         *(GetAnnotation, SetObjects, RenameObject, RemoveObject, TakeOver, Propagate, SuggestFrames, Cancel, ResumeJob),
-        *(VectorizeMattes, MattesVectorized, ProposeMotion),
+        *(VectorizeMattes, MattesVectorized, ProposeMotion, PromptFrame, FramePrompted),
         *(ListMattes, FetchMatte, ListSessions, RemoveSession, PruneStore, Chunk, Credit, Introduce, Goodbye),
         *(Welcome, Pong, SessionState, FramesWanted, FileStored, AnnotationStored, AnnotationUndone, AnnotationContent),
         *(ObjectsStored, SessionList, StorePruned, JobAccepted, CancelAccepted, JobResumed, MatteList, ErrorReply),

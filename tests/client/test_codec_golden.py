@@ -28,6 +28,7 @@ from rotomem_client.messages import (
     FetchMatte,
     FileStored,
     FrameOffer,
+    FramePrompted,
     FramesSuggested,
     FramesWanted,
     GetAnnotation,
@@ -54,6 +55,9 @@ from rotomem_client.messages import (
     Plate,
     Pong,
     Progress,
+    PromptBox,
+    PromptFrame,
+    PromptPoint,
     Propagate,
     ProposeMotion,
     PruneStore,
@@ -207,6 +211,21 @@ GOLDEN: list[tuple[Message, bytes, tuple[bytes, ...]]] = [
         b"\x89\xa4type\xaepropose_motion\xa2id\xa2ab\xaasession_id\xa5sh010\xa5first\xcd\x03\xe9"
         b"\xa4last\xcd\x04L\xa4flow\xa3dis\xa6device\xa3cpu\xacrefine_edges\xc2\xa8priority\x02",
         (),
+    ),
+    (
+        PromptFrame("sh010", 1001, "hero", (PromptPoint(1.5, 2.0, False),), PromptBox(1.0, 2.0, 3.0, 4.0), "cpu"),
+        b"\x88\xa4type\xacprompt_frame\xa2id\xa2ab\xaasession_id\xa5sh010\xa5frame\xcd\x03\xe9\xab"
+        b"object_name\xa4hero\xa6points\x91\x83\xa1x\xcb?\xf8\x00\x00\x00\x00\x00\x00\xa1y\xcb@"
+        b"\x00\x00\x00\x00\x00\x00\x00\xa6inside\xc2\xa3box\x84\xa4left\xcb?\xf0\x00\x00\x00\x00"
+        b"\x00\x00\xa3top\xcb@\x00\x00\x00\x00\x00\x00\x00\xa5right\xcb@\x08\x00\x00\x00\x00\x00"
+        b"\x00\xa6bottom\xcb@\x10\x00\x00\x00\x00\x00\x00\xa6device\xa3cpu",
+        (),
+    ),
+    (
+        FramePrompted("sh010", 1001, "hero", 0.5, b"exr"),
+        b"\x87\xa4type\xaeframe_prompted\xa2id\xa2ab\xaasession_id\xa5sh010\xa5frame\xcd\x03\xe9"
+        b"\xabobject_name\xa4hero\xa5score\xcb?\xe0\x00\x00\x00\x00\x00\x00\xa7payload\x03",
+        (b"exr",),
     ),
     (
         VectorizeMattes("sh010", (7, 8, 10), "hero", 0.25),

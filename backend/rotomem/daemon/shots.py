@@ -13,6 +13,7 @@ from rotomem.engine_names import default_engine
 from rotomem.errors import AnnotationError, PlateMissingError, RotomemError, SettingError
 from rotomem.plates import FramePattern
 from rotomem.session.motion_task import MotionTask
+from rotomem.session.prompt import PromptTask
 from rotomem.session.shot import PlateReference, PropagationTask, ShotAnnotation
 from rotomem.session.suggest import SuggestionTask
 from rotomem_client.messages import (
@@ -20,6 +21,7 @@ from rotomem_client.messages import (
     MatteReady,
     MattesOfRevision,
     Plate,
+    PromptFrame,
     Propagate,
     ProposeMotion,
     SessionState,
@@ -223,6 +225,24 @@ class Shots:
             refine_edges=request.refine_edges,
             revision=job.revision,
             annotations=tuple(self.annotations(session)),
+        )
+
+    def prompt_task(self, session: SessionRow, request: PromptFrame) -> PromptTask:
+        """Return what a prompt asks of one frame.
+
+        Raises:
+            PlateMissingError: the frame can neither be read nor was it uploaded.
+        """
+        self.plate_files(session, [request.frame])
+        box = request.box
+        return PromptTask(
+            plate=self._plate(session),
+            frame=request.frame,
+            points=tuple((point.x, point.y, point.inside) for point in request.points),
+            box=None if box is None else (box.left, box.top, box.right, box.bottom),
+            object_name=request.object_name,
+            device=self._device if request.device == "auto" else request.device,
+            weights_dir=self._weights_dir,
         )
 
     def suggestion_task(self, job: JobRow) -> SuggestionTask:

@@ -6,7 +6,6 @@ torchvision's ``raft_large`` or ``raft_small``, and so are the published weights
 
 from __future__ import annotations
 
-import importlib
 import pickle
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from torch.nn.functional import pad
 
 from rotomem.errors import WeightsCorruptError, WeightsMismatchError, WeightsMissingError
 from rotomem.propagation.flow import Colours, Displacement
+from rotomem.propagation.torchvision_import import first_line, import_beside_torch
 
 VARIANTS = ("raft_large", "raft_small")
 """Best first: a folder that holds weights of both gets the larger network."""
@@ -25,8 +25,6 @@ STRIDE = 8
 LEAST_SIDE_PX = 128
 """Of what the network takes: its correlation pyramid halves an eighth of it three times."""
 ITERATIONS = 12
-
-_schemas: list[torch.library.Library] = []
 
 
 def find_raft_weights(weights_dir: Path) -> Path | None:
@@ -86,7 +84,7 @@ def _load(weights: Path) -> nn.Module:
             f"there are no weights {weights}; put torchvision's {variant} weights there"
         ) from None
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise WeightsCorruptError(f"{weights} is no checkpoint ({_first_line(error)}); download it again") from error
+        raise WeightsCorruptError(f"{weights} is no checkpoint ({first_line(error)}); download it again") from error
     network: nn.Module = getattr(_optical_flow_models(), variant)(weights=None)
     try:
         network.load_state_dict(state)
@@ -98,28 +96,10 @@ def _load(weights: Path) -> nn.Module:
 
 
 def _optical_flow_models() -> Any:
-    """Import torchvision's networks.
-
-    Its published wheel beside a torch without CUDA stops at operators that its C++ library would define: it registers
-    shapes for ``nms``, which that library, built for CUDA, cannot bring. Their schemas are all that the import needs.
-    """
-    if not _schemas and not _defined("nms"):
-        library: Any = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
-        for operator in ("nms", "qnms"):
-            library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _schemas.append(library)  # a library that is collected takes its operators with it
     try:
-        return importlib.import_module("torchvision.models.optical_flow")
+        return import_beside_torch("torchvision.models.optical_flow")
     except (ImportError, RuntimeError) as error:
         raise WeightsMissingError(
-            f"RAFT needs the package torchvision, which cannot be imported ({_first_line(error)}); "
+            f"RAFT needs the package torchvision, which cannot be imported ({first_line(error)}); "
             "install it, or use the flow that needs none (--flow dis)"
         ) from error
-
-
-def _defined(operator: str) -> bool:
-    return hasattr(torch.ops.torchvision, operator)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
