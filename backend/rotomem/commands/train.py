@@ -145,7 +145,7 @@ class _Reporter:
         seconds = sum(each.seconds for each in self._reports)
         waited = sum(each.waited_s for each in self._reports)
         losses = "  ".join(
-            f"{name} {sum(getattr(each, name) for each in self._reports) / self.EVERY:.3f}"
+            f"{name} {sum(each.losses[name] for each in self._reports) / self.EVERY:.3f}"
             for name in ("loss", "mask", "dice", "correspondence")
         )
         print(
