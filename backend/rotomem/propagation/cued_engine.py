@@ -1,9 +1,10 @@
 """The ``xmem`` engine with weights that know the flow cue: permanent memory, carried mattes and tuning to the shot.
 
 ``warp`` carries the annotated mattes to each frame; the network, which has every annotated frame in permanent memory,
-decides pixel by pixel how far it believes what was carried. Before that, a copy of the network is tuned to the shot
-from its annotated frames alone. A frame's result depends on the plate and the annotations, not on other results, so
-that frames can be made in any order. Decision and measurements: ``docs/decisions/0010``.
+decides pixel by pixel how far it believes what was carried; both are then blended by how fresh that is. Before that, a
+copy of the network is tuned to the shot from its annotated frames alone. A frame's result depends on the plate and the
+annotations, not on other results, so that frames can be made in any order. Decision and measurements:
+``docs/decisions/0010``.
 """
 
 from __future__ import annotations
@@ -34,6 +35,11 @@ from rotomem.vos.permanent_memory import PermanentEntry, PermanentMemory
 MOST_TUNED = 16
 """Annotated frames that tuning learns from; of more, evenly chosen ones."""
 
+EVEN_VARIANCE = 10.0
+"""In frames of trusted flow: network and carried matte count alike there; fresher, what was carried counts more. Chosen
+on the ten clips that chose ``warp``'s constants."""
+LEAST_PROBABILITY = 1 / 256
+"""Nothing is surer than this: a matte of exactly 0 or 1 would let no other opinion in."""
 
 Drawn = frozenset[tuple[int, str, float]]
 """Frame, object and covered area, in pixels, of every annotation."""
@@ -165,10 +171,18 @@ class _Refiner:
             self._run.check_cancelled()
             self._memories = self._memorise(self._network)
         cue = torch.from_numpy(cue_of(before, after)).to(self._engine.device)
+        mattes = np.empty_like(belief.mattes)
         with torch.inference_mode():
             image = _normalised(self._run.plate, frame, self._engine.device)
-            mattes = torch.stack(list(_each_matte(self._memories, objects, image, cue)), dim=-1)
-        return dataclasses.replace(belief, mattes=mattes.float().cpu().numpy())
+            for memory in self._memories:
+                rows = [row for row, name in enumerate(objects) if name in memory.objects]
+                if rows:
+                    segmented = _pixels_first(memory.segment(image, [objects[row] for row in rows], cue[rows]))
+                    fresh = EVEN_VARIANCE / (EVEN_VARIANCE + belief.variance[..., rows])
+                    mine = blended(segmented, belief.mattes[..., rows], fresh)
+                    # No pixel belongs to more than one of them; a single object keeps its probability as it is.
+                    mattes[..., rows] = mine / np.maximum(mine.sum(axis=-1, keepdims=True), 1)
+        return dataclasses.replace(belief, mattes=mattes)
 
     def _drawn(self) -> Drawn:
         annotated = self._run.annotated
@@ -214,6 +228,27 @@ class _Refiner:
         return torch.from_numpy(np.stack(masks)).clamp(0, 1)
 
 
+def _pixels_first(mattes: Tensor) -> Floats:
+    """(K, h, w) to (h, w, K)."""
+    return np.asarray(mattes.float().cpu().numpy().transpose(1, 2, 0), dtype=np.float32)
+
+
+def blended(segmented: Floats, carried: Floats, share: Floats) -> Floats:
+    """Return ``segmented`` with ``share`` of ``carried`` in it, in log odds; all (h, w, K) in [0, 1].
+
+    Where both are 0, or both are 1, so is the result.
+    """
+    odds = _log_odds(segmented)
+    odds += share * (_log_odds(carried) - odds)
+    mattes = (1 / (1 + np.exp(-odds)) - LEAST_PROBABILITY) / (1 - 2 * LEAST_PROBABILITY)
+    return np.asarray(np.clip(mattes, 0, 1), dtype=np.float32)
+
+
+def _log_odds(mattes: Floats) -> Floats:
+    sure = LEAST_PROBABILITY + (1 - 2 * LEAST_PROBABILITY) * mattes
+    return np.asarray(np.log(sure / (1 - sure)), dtype=np.float32)
+
+
 class _GroupMemory:
     """Annotated frames of objects that compete for pixels."""
 
@@ -244,20 +279,7 @@ class _GroupMemory:
         prior = self._network.encode_prior(padded, priors[None])
         logits, _ = self._network.decode(features, readout, hidden, update_hidden=False, cue=prior)
         mattes = padding.remove(logits.sigmoid())[0]
-        # No pixel belongs to more than one of them; a single object keeps its probability as it is.
         return mattes / mattes.sum(dim=0, keepdim=True).clamp_min(1)
-
-
-def _each_matte(
-    memories: Sequence[_GroupMemory], objects: Sequence[str], image: Tensor, cue: Tensor
-) -> Iterator[Tensor]:
-    found: dict[str, Tensor] = {}
-    for memory in memories:
-        mine = [name for name in objects if name in memory.objects]
-        if mine:
-            rows = [objects.index(name) for name in mine]
-            found.update(zip(mine, memory.segment(image, mine, cue[rows]), strict=True))
-    return (found[name] for name in objects)
 
 
 def _picture(plate: PlateFlow, frame: int) -> Tensor:

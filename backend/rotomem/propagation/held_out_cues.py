@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rotomem.propagation.colour_votes import inside_probability
 from rotomem.propagation.engine import Annotations
 from rotomem.propagation.flow import PlateFlow, resize_area
-from rotomem.propagation.trail import Belief, PackedCounts, Trail
+from rotomem.propagation.trail import Belief, Trail
 
 Floats = NDArray[np.float32]
 
@@ -83,31 +83,27 @@ def _carry_across(
     cancelled: Callable[[], bool],
 ) -> tuple[Belief, Belief] | None:
     """Return ``left``'s mattes carried to ``right``, and ``right``'s to ``left``; None once cancelled."""
+    at_right = _carry(plate, annotations, names, left, range(left + 1, right + 1), cancelled)
+    at_left = _carry(plate, annotations, names, right, range(right - 1, left - 1, -1), cancelled)
+    return None if at_right is None or at_left is None else (at_right, at_left)
 
-    def trail(key: int, step: int) -> Trail:
-        mattes = np.stack([resize_area(annotations[key][name], plate.size) for name in names], axis=-1)
-        return Trail(plate, key, step=step, mattes=mattes)
 
-    backward = trail(right, -1)
-    votes: dict[int, PackedCounts] = {}
-    for frame in range(right - 1, left - 1, -1):
+def _carry(
+    plate: PlateFlow,
+    annotations: Annotations,
+    names: Sequence[str],
+    key: int,
+    frames: range,
+    cancelled: Callable[[], bool],
+) -> Belief | None:
+    """Carry ``key``'s mattes along ``frames``, pulled by its own colours alone: the other side's must not show."""
+    mattes = np.stack([resize_area(annotations[key][name], plate.size) for name in names], axis=-1)
+    trail = Trail(plate, key, step=frames.step, mattes=mattes)
+    belief = None
+    for frame in frames:
         if cancelled():
             return None
-        votes[frame] = PackedCounts(backward.count_votes(frame, plate.displacement(frame, frame + 1)))
-    forward = trail(left, 1)
-    for frame in range(left + 1, right + 1):
-        if cancelled():
-            return None
-        pair = plate.pair(frame, frame - 1)
-        counted = forward.count_votes(frame, pair.displacement)
-        if frame < right:
-            nearness = (right - frame) / (right - left)
-            counted = nearness * counted + (1.0 - nearness) * votes[frame].unpack()
-            votes[frame] = PackedCounts(counted)
-        at_right = forward.carry_belief(pair, inside_probability(counted, plate.size))
-    for frame in range(right - 1, left - 1, -1):
-        if cancelled():
-            return None
-        counted = votes.pop(frame).unpack()
-        at_left = backward.carry_belief(plate.pair(frame, frame + 1), inside_probability(counted, plate.size))
-    return at_right, at_left
+        pair = plate.pair(frame, frame - frames.step)
+        votes = trail.count_votes(frame, pair.displacement)
+        belief = trail.carry_belief(pair, inside_probability(votes, plate.size))
+    return belief
