@@ -74,6 +74,65 @@ def test_a_nuke_that_dies_is_a_result_too(tmp_path: Path) -> None:
     assert "exit code 100, no result" in done.stdout
 
 
+def test_without_arguments_it_tells_what_to_do(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(HERE / "kit.py")], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    for word in ("--nuke", "--window", "CHECKLIST.md", "rotomem_acceptance.json", "~/.nuke", "16 lines"):
+        assert word in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+WINDOW = """#!{python}
+import os, socket, sys, time
+assert sys.argv[1:] == ["--nc"], sys.argv
+host, port = os.environ["ROTOMEM_ENDPOINT"][6:].split(":")
+def answers():
+    try:
+        socket.create_connection((host, int(port)), timeout=1).close()
+    except OSError:
+        return False
+    return True
+assert answers()
+pid = int(open({daemon!r}).read())
+os.kill(pid, 9)
+end = time.monotonic() + 60
+while answers():
+    assert time.monotonic() < end
+while not answers():
+    assert time.monotonic() < end
+    time.sleep(0.1)
+"""
+
+
+def test_the_window_has_a_daemon_and_one_that_was_ended_comes_back(tmp_path: Path) -> None:
+    nuke = tmp_path / "Nuke17.1"
+    pid = tmp_path / "pid"
+    nuke.write_text(WINDOW.format(python=sys.executable, daemon=str(pid)))
+    nuke.chmod(0o755)
+    command = [sys.executable, "-u", "-c", WITHOUT_PAUSE.format(folder=str(HERE)), "--nuke", str(nuke), "--window"]
+    command += ["--out", str(tmp_path / "out"), "--plugin", str(ROOT / "nuke_plugin")]
+    kit = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert kit.stdout is not None
+    told = []
+    for line in kit.stdout:
+        told.append(line)
+        if "a dead daemon: " in line:
+            pid.write_text(line.split("kill ")[1].split()[0])
+    assert kit.wait() == 0
+    assert "the daemon is back" in "".join(told)
+    assert "Nuke is closed (exit code 0); send back" in told[-1]
+
+
+WITHOUT_PAUSE = """
+import sys
+sys.path.insert(0, {folder!r})
+import kit
+kit.AWAY_S = 0.5
+sys.exit(kit.main())
+"""
+
+
 def test_the_committed_plate_is_what_the_generator_makes(tmp_path: Path) -> None:
     spec = importlib.util.spec_from_file_location("make_plate", HERE / "make_plate.py")
     assert spec is not None
