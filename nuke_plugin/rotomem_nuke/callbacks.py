@@ -46,7 +46,7 @@ def knob_changed() -> None:
     if knob is None:
         return
     name = knob.name()
-    if name == "inputChange" and host.limits_handles():  # too frequent where each look costs one of ten handles
+    if name in ("inputChange", "showPanel") and host.limits_handles():  # each look would cost one of ten handles
         return
     if name in ("range", "input_colour", "showPanel", "inputChange"):
         rotomem = RotomemNode.of(host.this_node())
@@ -59,7 +59,7 @@ def knob_changed() -> None:
         staleness.show_version(RotomemNode.of(host.this_node()))
     elif name == "freeze" and host.gui():
         _freeze(RotomemNode.of(host.this_node()))
-    if name in COMPARED and host.gui():
+    if name in COMPARED and host.gui() and not host.limits_handles():
         staleness.check(RotomemNode.of(host.this_node()), now=True)
 
 

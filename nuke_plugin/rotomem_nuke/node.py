@@ -33,6 +33,7 @@ class RotomemNode:
     def __init__(self, node: host.Node) -> None:
         self._node = node
         self._inner: dict[str, host.Node] = {}
+        self._wired: dict[int, host.Node] = {}
         self._shown_keys: dict[int, int] = {}
 
     @classmethod
@@ -138,7 +139,15 @@ class RotomemNode:
         )
 
     def input(self, index: int) -> host.Node | None:
-        return self._node.input(index)
+        """Return what is wired into an input."""
+        if not host.limits_handles():
+            return self._node.input(index)
+        held = self._wired.get(index)
+        if held is None or _name_of(held) != host.value(f"{self.name}.input{index}.name"):  # by name costs no handle
+            held = self._node.input(index)
+            if held is not None:
+                self._wired[index] = held
+        return held
 
     # --- what the panel shows ---
 
@@ -292,6 +301,13 @@ class RotomemNode:
         if name not in self._inner:
             self._inner[name] = host.required(self._node.node(name), name)
         return self._inner[name]
+
+
+def _name_of(node: host.Node) -> str:
+    try:
+        return node.name()
+    except host.DETACHED:
+        return ""
 
 
 def is_rotomem(node: host.Node | None) -> bool:

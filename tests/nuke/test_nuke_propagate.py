@@ -488,6 +488,28 @@ def test_stop_ends_the_wait_for_a_suggestion(connected: Any, plate_files: Callab
     assert nuke.frame() == 1
 
 
+def test_the_free_editions_ten_handles_are_enough_for_three_propagations_from_the_menu(
+    connected: Any, plate_files: Callable[..., str]
+) -> None:
+    """Non-commercial, with a window: created from the menu, and a second and a third press after a redraw."""
+    connected.reset(gui=True, nc=True)
+    connected.start(PLUGIN)
+    read_node(plate_files())["selected"].setValue(True)
+    connected.handles = 0  # the artist's own nodes were there before Python came
+    exec(connected.menu_commands["Nodes/Rotomem/Rotomem"], {"nuke": nuke})
+    node, roto = (nuke._graph.Node(connected.root.find(name)) for name in ("Rotomem1", "Roto1"))
+    add_shape(roto["curves"].rootLayer, keys=[1, 9], slide=2.0)
+    node["engine"].setValue("warp")
+    for _ in range(3):
+        node["propagate"].execute()
+        connected.pump(lambda: node["state"].value() != "running", timeout_s=120)
+        assert node["status"].value().startswith("ready: 2 annotated, 9/9 by warp")
+    assert connected.handles <= 10
+    connected.handles = 0
+    node.setInput(0, read_node(plate_files(name="other")))  # what is held of an input counts while it is wired there
+    assert RotomemNode.of(node).input(0).name() == "Read2"
+
+
 def test_a_whole_propagation_touches_at_most_six_nodes(connected: Any, plate_files: Callable[..., str]) -> None:
     """research/nuke.md §2 "NC/Indie": ten handles a session, so a second press must still have some."""
     node = rotomem_node(read_node(plate_files()), _sliding_roto("arm"))

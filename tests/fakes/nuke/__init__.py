@@ -6,6 +6,7 @@ would expect cites its evidence; ``research/nuke.md`` is the project's collectio
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -141,13 +142,21 @@ class Layer:
 def value(expression: str, default: str | None = None) -> str:
     session.check_thread("value")
     node, _, knob = expression.rpartition(".")
-    op = session.root if node == "root" else session.root.find(node)
+    op = session.root if node == "root" else _op_named(node)
     if op is None or knob not in op.knobs:
         if default is not None:
             return default
         raise RuntimeError(f"no such knob: {expression}")
     found = op.knob(knob).value()
     return ("true" if found else "false") if isinstance(found, bool) else str(found)
+
+
+def _op_named(path: str) -> Any:
+    """``Rotomem1.input0`` is what is wired there, as in labels' ``[value input0.name]`` (Foundry, "TCL", value)."""
+    stem, _, last = path.rpartition(".")
+    match = re.fullmatch(r"input(\d*)", last)
+    op = session.root.find(stem if match else path)
+    return op if op is None or match is None else op.inputs.get(int(match.group(1) or 0))
 
 
 class _Nodes:
