@@ -5,8 +5,8 @@
     python3 tests/acceptance/kit.py --nuke /usr/local/Nuke17.1v1/Nuke17.1          the part that needs no eyes
     python3 tests/acceptance/kit.py --nuke /usr/local/Nuke17.1v1/Nuke17.1 --window the part that does
 
-The first run puts the plugin with its wheels into ``acceptance_out`` (your own ~/.nuke is not touched), starts a daemon,
-runs ``run.py`` in Nuke without a window, looks at what Nuke rendered, and writes ``rotomem_acceptance.json`` there.
+It puts the plugin with its wheels into ``acceptance_out`` (your own ~/.nuke is not touched), starts a daemon, runs
+``run.py`` in Nuke without a window, looks at what Nuke rendered, and writes ``rotomem_acceptance.json`` there.
 """
 
 import argparse
@@ -48,7 +48,7 @@ Does Rotomem work in the real Nuke? Five minutes, with Nuke's free edition (Nuke
 
 2. With eyes, about four minutes:
        python3 {kit} --nuke {nuke} --window
-   starts a daemon and Nuke's window with the plugin, and nothing else of yours. In Nuke, go through the {questions} lines of
+   starts a daemon and Nuke's window with the plugin. In Nuke, go through the {questions} lines of
        {checklist}
    and write yes, no or a sentence behind each. Close Nuke when you are done; the daemon ends with it.
 
@@ -176,11 +176,7 @@ def guide():
         checklist=HERE / "CHECKLIST.md",
         questions=sum(line[:1].isdigit() for line in lines),
         ready=("" if backend_python() else "0. Once, with a network:\n       python3 install/bootstrap.py setup\n")
-        + (
-            f"   Nuke is here: {found}\n"
-            if found
-            else "   No Nuke was found in the usual places; give its executable.\n"
-        ),
+        + (f"Nuke is here: {found}\n" if found else "No Nuke was found in the usual places; give its executable.\n"),
     )
 
 
