@@ -10,15 +10,16 @@ annotations, not on other results, so that frames can be made in any order. Deci
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rotomem.propagation.engine import Annotations, FrameSource, PropagatedFrame
+from rotomem.propagation.engine import Annotations, FrameSource, Image, PropagatedFrame
 from rotomem.propagation.flow import PlateFlow, resize_area
 from rotomem.propagation.held_out_cues import Floats, cue_of, held_out_cues
+from rotomem.propagation.motion_exemplars import Exemplar, exemplars_beside
 from rotomem.propagation.network_frames import IMAGENET_MEAN, IMAGENET_STD
 from rotomem.propagation.object_groups import group_disjoint
 from rotomem.propagation.shot_tuning import ShotTuning
@@ -56,6 +57,7 @@ class CuedEngine:
 
     Attributes:
         tuning: of the next shot that is propagated; the network tuned by it serves until another one is set.
+        exemplars: of the next shot: entries of lower rank beside what is annotated.
     """
 
     name = "xmem"
@@ -73,6 +75,7 @@ class CuedEngine:
         self.weights_sha256 = weights_sha256
         self.device = device
         self.tuning = tuning or ShotTuning()
+        self.exemplars: Sequence[Exemplar] = ()
         self._network = network.to(device).eval()
         self._refine_edges = refine_edges
         self._processing_size = processing_size
@@ -217,13 +220,21 @@ class _Refiner:
                 known = tuple(frame in self._run.annotated[name] for name in memory.objects)
                 image = _normalised(self._run.plate, frame, self._engine.device)
                 memory.put(frame, image, self._masks_on(frame, memory.objects).to(self._engine.device), known)
+            for exemplar in exemplars_beside(self._engine.exemplars, self._run.annotated):
+                known = tuple(name in exemplar.mattes for name in memory.objects)
+                if any(known):
+                    image = _normalised(self._run.plate, exemplar.frame, self._engine.device)
+                    masks = self._masks_of(exemplar.mattes, memory.objects).to(self._engine.device)
+                    memory.put(exemplar.frame, image, masks, known, weight=exemplar.weight)
             memories.append(memory)
         return memories
 
     def _masks_on(self, frame: int, names: Sequence[str]) -> Tensor:
+        return self._masks_of(self._annotations.get(frame, {}), names)
+
+    def _masks_of(self, given: Mapping[str, Image], names: Sequence[str]) -> Tensor:
         """Mattes (K, h, w) at the flow's size, zeros where nothing is known."""
         nothing = np.zeros(self._run.plate.size, np.float32)
-        given = self._annotations.get(frame, {})
         masks = [resize_area(given[name], self._run.plate.size) if name in given else nothing for name in names]
         return torch.from_numpy(np.stack(masks)).clamp(0, 1)
 
@@ -259,14 +270,14 @@ class _GroupMemory:
         self._bank = MemoryBank(MemoryConfig(), self._permanent)
 
     @torch.inference_mode()
-    def put(self, frame: int, image: Tensor, masks: Tensor, known: tuple[bool, ...]) -> None:
+    def put(self, frame: int, image: Tensor, masks: Tensor, known: tuple[bool, ...], weight: float = 1.0) -> None:
         """Memorise ``masks`` (K, h, w) of an image (3, h, w), normalised."""
         padding = Padding.to_stride(*image.shape[-2:])
         padded = padding.add(image)[None]
         features = self._network.encode_key(padded)
         shares = aggregate(padding.add(masks)[None])[:, 1:]
         value = self._network.encode_value(padded, features, shares, shares.sum(dim=1, keepdim=True) - shares)
-        self._permanent.put(frame, PermanentEntry(masks, known), features, value)
+        self._permanent.put(frame, PermanentEntry(masks, known, weight), features, value)
 
     def segment(self, image: Tensor, objects: Sequence[str], cue: Tensor) -> Tensor:
         """Return mattes (k, h, w) of ``objects``, of this group, from their cues (k, 4, h, w)."""

@@ -11,6 +11,7 @@ import torch
 from rotomem.errors import AnnotationError, AnnotationSizeError, SettingError, WeightsMismatchError
 from rotomem.propagation.engine import Annotations, FrameSource, PropagatedFrame
 from rotomem.propagation.feature_folder import FeatureFolder
+from rotomem.propagation.motion_exemplars import Exemplar
 from rotomem.propagation.network_frames import NetworkImages
 from rotomem.propagation.xmem_shot import XMemShot
 from rotomem.vos import DiskTier, FeatureCache, InferenceCore, MemoryConfig, Network, accelerate_for_cuda, load_network
@@ -56,6 +57,9 @@ class XMemEngine:
     Raises:
         WeightsMismatchError: weights that need the flow cue.
         SettingError: no such device.
+
+    Attributes:
+        exemplars: of the next shot: entries of lower rank beside what is annotated.
     """
 
     name = "xmem"
@@ -74,6 +78,7 @@ class XMemEngine:
         self._network = accelerate_for_cuda(network.to(self.device).eval())
         self._features = FeatureCache(self.settings.feature_cache_bytes)
         self._feature_folder: FeatureFolder | None = None
+        self.exemplars: Sequence[Exemplar] = ()
 
     @classmethod
     def from_weights(cls, path: Path, *, device: str = "auto", settings: XMemSettings | None = None) -> XMemEngine:
@@ -124,6 +129,7 @@ class XMemEngine:
         )
         shot = XMemShot(images, source.size, annotations, objects, frames, new_core=self.new_core)
         yield from shot.load_annotations(cancelled)
+        shot.load_exemplars(self.exemplars, cancelled)
         for gap in shot.gaps(focus):
             yield from shot.fill(gap, cancelled)
 

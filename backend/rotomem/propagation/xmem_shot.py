@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rotomem.propagation.engine import Annotations, Image, PropagatedFrame
 from rotomem.propagation.gaps import distance_from
+from rotomem.propagation.motion_exemplars import Exemplar, exemplars_beside
 from rotomem.propagation.network_frames import NetworkImages, network_masks, plate_mattes
 from rotomem.propagation.object_groups import group_disjoint
 from rotomem.propagation.pass_blending import HeldPass, blend_passes, forward_weight
@@ -93,6 +94,18 @@ class XMemShot:
                 empty = torch.zeros(len(self._objects), *self._images.size)
                 yield self._result(frame, empty, torch.ones_like(empty), None)
 
+    def load_exemplars(self, exemplars: Sequence[Exemplar], cancelled: Callable[[], bool]) -> None:
+        """Put exemplars into permanent memory, at their lower rank."""
+        annotated = dict(zip(self._objects, self._annotated, strict=True))
+        for exemplar in exemplars_beside(exemplars, annotated):
+            for group in self._groups:
+                if cancelled():
+                    return
+                masks, known = self._masks_of(exemplar.mattes, group)
+                if any(known):
+                    image = self._images[exemplar.frame]
+                    group.core.memorize(exemplar.frame, image, masks, known, weight=exemplar.weight)
+
     def gaps(self, focus: int | None = None) -> list[Gap]:
         """Cut the range at the frames on which every object is annotated; the gap nearest to ``focus`` comes first."""
         full = [frame for frame in self._all_annotated if self._is_full(frame)]
@@ -168,7 +181,9 @@ class XMemShot:
 
     def _masks_on(self, frame: int, group: _Group) -> tuple[Tensor, list[bool]]:
         """Return (K, h, w) of the group's objects, zeros where unknown, and which are known."""
-        given = self._annotations.get(frame, {})
+        return self._masks_of(self._annotations.get(frame, {}), group)
+
+    def _masks_of(self, given: Mapping[str, Image], group: _Group) -> tuple[Tensor, list[bool]]:
         names = [self._objects[index] for index in group.objects]
         known = [name in given for name in names]
         if not any(known):

@@ -19,6 +19,8 @@ from rotomem.vos.network import FrameFeatures, Network
 from rotomem.vos.padding import Padding
 from rotomem.vos.permanent_memory import PermanentEntry, PermanentMemory
 
+REPLACED_WITHIN = 2
+"""An annotated frame takes the place of entries of lower rank so near to it."""
 PHASES = ("encode_key", "memory_read", "decode", "encode_value")
 
 
@@ -86,22 +88,28 @@ class InferenceCore:
         )
 
     @torch.inference_mode()
-    def memorize(self, frame: int, image: Tensor, masks: Tensor, known: Sequence[bool] | None = None) -> None:
+    def memorize(
+        self, frame: int, image: Tensor, masks: Tensor, known: Sequence[bool] | None = None, *, weight: float = 1.0
+    ) -> None:
         """Put an annotated frame into permanent memory, or replace it there.
+
+        What an artist has drawn takes the place of entries of lower rank on the frames beside it.
 
         Args:
             image: (3, H, W), normalised.
             masks: (K, H, W) in [0, 1].
             known: for each object, whether ``masks`` says anything of it; all by default. An object never reads from
                 frames on which it is unknown.
+            weight: of the entry, in (0, 1]; see :class:`PermanentEntry`.
 
         Raises:
             AnnotationError: masks of a wrong size, count or range.
             PlateSizeError: an image of another size than the frames before.
+            SettingError: a weight outside (0, 1].
         """
         self._reset_timings()
         masks, known_objects = self._check_masks(frame, image, masks, known)
-        self._remember(frame, self._prepare(frame, image), masks, known_objects)
+        self._remember(frame, self._prepare(frame, image), masks, known_objects, weight)
 
     def forget(self, frame: int) -> None:
         """Remove an annotated frame from permanent memory; raises ``AnnotationError`` if it is not there."""
@@ -233,11 +241,13 @@ class InferenceCore:
             self._features.keep(frame, image, features, self._source)  # grown by the decoder's image part
         return masks, hidden
 
-    def _remember(self, frame: int, image: Tensor, masks: Tensor, known: tuple[bool, ...]) -> None:
+    def _remember(self, frame: int, image: Tensor, masks: Tensor, known: tuple[bool, ...], weight: float = 1.0) -> None:
         features = self._encode_key(frame, image)
         probability = aggregate(self._padding.add(masks)[None])
         value = self._encode_value(image, features, probability[:, 1:], known)
-        self.memory.permanent.put(frame, PermanentEntry(masks, known), features, value)
+        self.memory.permanent.put(frame, PermanentEntry(masks, known, weight), features, value)
+        if weight == 1:
+            self.memory.permanent.forget_undrawn(frame, within=REPLACED_WITHIN)
 
     def _encode_key(self, frame: int, image: Tensor) -> FrameFeatures:
         with self._timed("encode_key"), self._mixed_precision():

@@ -60,6 +60,8 @@ class MemoryBank:
             similarity = rows.new_empty(len(rows), offsets[-1])
             for memory, start, stop in zip(memories, offsets, offsets[1:], strict=False):
                 similarity_of(rows, memory["augmented_key"], out=similarity[:, start:stop])
+            if self.permanent.weighted:
+                similarity[:, offsets[-2] :] += self.permanent.elements["log_weight"]
             for index, group in enumerate(groups):
                 readable = _mask_unreadable(similarity, memories, group[0])
                 indices, weights = top_k_softmax(readable, self._config.top_k)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from rotomem.errors import SettingError
 from rotomem.vos.memory_elements import MemoryElements, as_rows, value_rows
 from rotomem.vos.network import FrameFeatures
 from rotomem.vos.similarity import augment_memory_key
@@ -20,10 +22,17 @@ class PermanentEntry:
     Args:
         masks: (K, H, W) as given, to tell whether a later annotation of the frame differs.
         known: for each object, whether ``masks`` says anything of it; an absent object is known and empty.
+        weight: 1 for what an artist has drawn. Less, above 0, marks an entry of lower rank: nobody has drawn it, such
+            as an exemplar found by motion; its share in every readout is so many times what its similarity gives.
     """
 
     masks: Tensor
     known: tuple[bool, ...]
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.weight <= 1:
+            raise SettingError(f"a permanent entry's weight is {self.weight}; give more than 0 and at most 1")
 
 
 class PermanentMemory:
@@ -49,6 +58,18 @@ class PermanentMemory:
         """Annotated frames in storage order."""
         return list(self._entries)
 
+    @property
+    def weighted(self) -> bool:
+        """True if some entry is of lower rank."""
+        return any(entry.weight < 1 for entry in self._entries.values())
+
+    def forget_undrawn(self, frame: int, *, within: int) -> list[int]:
+        """Remove the entries of lower rank ``within`` so many frames of ``frame``; return their frames."""
+        near = [other for other, entry in self._entries.items() if entry.weight < 1 and abs(other - frame) <= within]
+        for other in near:
+            self.forget(other)
+        return near
+
     def knows(self, object_index: int) -> bool:
         """Return True if some entry shows what the object looks like."""
         return any(entry.known[object_index] for entry in self._entries.values())
@@ -59,7 +80,8 @@ class PermanentMemory:
         if self._origin is None:
             self._origin = as_rows(features.key).mean(dim=0)
         augmented_key = augment_memory_key(self.centred_key(features), as_rows(features.shrinkage))
-        columns = {"augmented_key": augmented_key, "value": value_rows(value)}
+        log_weight = augmented_key.new_full((len(augmented_key),), math.log(entry.weight))
+        columns = {"augmented_key": augmented_key, "value": value_rows(value), "log_weight": log_weight}
         if frame in self._entries:
             self.elements.overwrite(self._rows_of(frame).start, columns, entry.known)
         else:
