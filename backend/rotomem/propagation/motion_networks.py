@@ -30,6 +30,7 @@ from rotomem.motion import (
     SelectorConfig,
 )
 from rotomem.motion.adaptation import PUBLISHED_RATE
+from rotomem.motion.frames import WORKING_AREA
 from rotomem.motion.pipeline import Features
 from rotomem.vos import Network, load_network
 from rotomem.vos.checkpoint import check_tensors, config_json, header_size, read_published_checkpoint, read_verified
@@ -38,6 +39,8 @@ FOLDER = "motion"
 FLOW, SELECTOR, CORRECTOR = "flow", "selector", "corrector"
 DINO_COARSE, DINO_FINE = "dino_vits16", "dino_vits8"
 SUFFIXES = (".safetensors", ".pth")
+OWN_AREA = 96 * 160
+"""Pixels of the frames that our own small networks take."""
 OWN_RATE = 2e-4
 """Of adapting our own small corrector; published ones take the paper's."""
 
@@ -109,7 +112,16 @@ def load_motion_networks(
     coarse = _features(folder, DINO_COARSE, DinoConfig.vits16(), selector.config.feature_dim, key_weights, device)
     fine = _features(folder, DINO_FINE, DinoConfig.vits8(), corrector.config.feature_dim, key_weights, device)
     rate = PUBLISHED_RATE if corrector.config == CorrectorConfig() else OWN_RATE
-    return MotionNetworks(segmenter, selector, corrector, coarse, fine, against_camera=own, adaptation_rate=rate)
+    return MotionNetworks(
+        segmenter,
+        selector,
+        corrector,
+        coarse,
+        fine,
+        against_camera=own,
+        area=OWN_AREA if own else WORKING_AREA,
+        adaptation_rate=rate,
+    )
 
 
 def load_motion_network(

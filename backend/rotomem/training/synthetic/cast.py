@@ -72,9 +72,12 @@ def select(record: Record, index: Any) -> Record:
     return replace(record, **arrays)  # type: ignore[type-var]
 
 
-def sample_cast(draws: Draws, difficulty: float, targets: int) -> Cast:
-    """Choose layers, sizes, depths and targets of every shot."""
+def sample_cast(draws: Draws, difficulty: float, targets: int, *, movers: bool = False) -> Cast:
+    """Choose layers, sizes, depths and targets of every shot; ``movers`` as in ``generate_batch``."""
     active, chain = _sample_active(draws, difficulty)
+    if movers:
+        active[:, Slot.EXTRA_B] = False
+        active[:, Slot.OCCLUDER] &= ~(active[:, Slot.TWIN] & active[:, Slot.EXTRA_A])
     identical = draws.chance("cast.identical-twin", 0.5)
     look = np.tile(np.arange(SLOTS), (draws.count, 1))
     look[:, [Slot.LIMB_A, Slot.LIMB_B, Slot.TWIN]] = Slot.HERO
@@ -86,7 +89,7 @@ def sample_cast(draws: Draws, difficulty: float, targets: int) -> Cast:
         size=_sample_sizes(draws, chain=chain, identical=identical),
         look=look,
         outline=outline,
-        share=_assign_targets(draws, active, chain, difficulty, targets),
+        share=_assign_movers(active, targets) if movers else _assign_targets(draws, active, chain, difficulty, targets),
     )
 
 
@@ -146,6 +149,19 @@ def _sample_sizes(draws: Draws, *, chain: Flags, identical: Flags) -> Floats:
     size[:, Slot.TWIN] = similar
     size[:, Slot.OCCLUDER] = draws.log_uniform("cast.size-occluder", 0.3, 1.0)
     return size
+
+
+def _assign_movers(active: Flags, targets: int) -> Floats:
+    """Shares (B, S, K, 2): the hero with its limbs, then every other sprite, a target each."""
+    share = np.zeros((len(active), SLOTS, max(targets, 3), 2))
+    for slot in (Slot.HERO, Slot.LIMB_A, Slot.LIMB_B):
+        share[active[:, slot], slot, 0] = (1, 0)
+    others = active[:, [Slot.TWIN, Slot.EXTRA_A, Slot.OCCLUDER]]
+    place = np.cumsum(others, axis=1)
+    for index, slot in enumerate((Slot.TWIN, Slot.EXTRA_A, Slot.OCCLUDER)):
+        shots = np.flatnonzero(others[:, index])
+        share[shots, slot, place[shots, index]] = (1, 0)
+    return share[:, :, :targets]
 
 
 def _assign_targets(draws: Draws, active: Flags, chain: Flags, difficulty: float, targets: int) -> Floats:

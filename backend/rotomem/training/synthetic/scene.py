@@ -34,6 +34,7 @@ class ShotFormat:
     samples: int
     difficulty: float
     plain: bool
+    movers: bool = False
 
     @property
     def aspect(self) -> float:
@@ -65,7 +66,7 @@ class Scene:
 def plan_scene(draws: Draws, shot_format: ShotFormat) -> Scene:
     """Decide everything about one shot per seed."""
     frames, difficulty = shot_format.frames, shot_format.difficulty
-    cast = sample_cast(draws, difficulty, shot_format.targets)
+    cast = sample_cast(draws, difficulty, shot_format.targets, movers=shot_format.movers)
     light, recording = sample_lighting(draws, frames, difficulty), sample_recording(draws, frames, difficulty)
     if shot_format.plain:
         light, recording = lighting.without_effects(light), camera.without_effects(recording)

@@ -72,6 +72,7 @@ def generate_batch(
     photographs: Mosaic | None = None,
     samples: int = 3,
     plain: bool = False,
+    movers: bool = False,
 ) -> ShotBatch:
     """Make one shot per seed.
 
@@ -87,6 +88,8 @@ def generate_batch(
         photographs: from ``load_photographs``; without, all textures are procedural and a seed looks different.
         samples: of the shutter for motion blur, odd.
         plain: leave out motion blur, defocus, shadows, changes of light, grain and JPEG.
+        movers: every sprite is a target, and none is more than one; there are at most three. What lies in front of the
+            background as its own layer without being a sprite is background.
     """
     if not seeds or frames < 1 or min(height, width) < 32 or not 1 <= targets <= 3 or samples % 2 == 0:
         raise ValueError(
@@ -95,7 +98,7 @@ def generate_batch(
         )
     if photographs is not None and photographs.device.type != torch.device(device).type:
         raise ValueError(f"photographs are on {photographs.device}; load them with device={str(device)!r}")
-    shot_format = ShotFormat(frames, height, width, targets, samples, difficulty, plain)
+    shot_format = ShotFormat(frames, height, width, targets, samples, difficulty, plain, movers)
     with _full_precision(torch.device(device)):
         return _render_scene(plan_scene(Draws(seeds), shot_format), torch.device(device), photographs).to(dtype)
 
