@@ -1,23 +1,28 @@
-"""Self-supervised adaptation of the corrector to shots (sections 3.4.2 and 0.A.3): its own masks teach it."""
+"""Self-supervised adaptation to shots (sections 3.4.2 and 0.A.3): the corrector's own masks are what is learnt from."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from rotomem.errors import SettingError
 from rotomem.motion.correction import assign_pixels, gather_exemplars
 from rotomem.motion.corrector import Corrector
-from rotomem.motion.losses import mask_losses, reconstruction_loss
+from rotomem.motion.flow_segmenter import FlowSegmenter
+from rotomem.motion.losses import mask_losses, match_objects, reconstruction_loss, reorder
 
 PUBLISHED_RATE = 2e-5
 FRAMES_PER_STEP = 4
+NEIGHBOURS = 5
 GRADIENT_VALUE = 5.0
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -60,21 +65,73 @@ def adapt_corrector(
     Raises:
         SettingError: no shots, or fewer than one step.
     """
-    if not shots or steps < 1:
-        raise SettingError(f"adaptation needs a shot and a step, not {len(shots)} shots and {steps} steps")
-    learner = copy.deepcopy(network).requires_grad_(True).train()
-    optimizer = torch.optim.Adam(learner.parameters(), lr=rate)
-    generator = torch.Generator().manual_seed(seed)
+    learner, optimizer, generator = _prepare(network, len(shots), steps, rate, seed)
     for _ in range(steps):
         shot = shots[int(torch.randint(len(shots), (), generator=generator))]
         with torch.enable_grad():
             loss = _loss_on(learner, shot, generator)
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_value_(learner.parameters(), GRADIENT_VALUE)
-        optimizer.step()
+        _learn(learner, optimizer, loss)
         step(float(loss.detach()))
     return learner.requires_grad_(False).eval()
+
+
+def adapt_segmenter(
+    network: FlowSegmenter,
+    shots: Sequence[tuple[Tensor, Tensor]],
+    *,
+    steps: int,
+    rate: float = PUBLISHED_RATE,
+    seed: int = 0,
+    step: Callable[[float], None] = lambda loss: None,
+) -> FlowSegmenter:
+    """Return a copy of the flow segmenter that learnt from corrected masks (section 3.4.2).
+
+    Args:
+        shots: of each, flow (T, 4, H, W) as :func:`rotomem.motion.flow_input.stack_flow` makes it, and corrected masks
+            (T, K, H, W) in {0, 1} at the same size. The paper takes flow of another gap than is segmented afterwards,
+            so that the network does not learn the very flow by heart.
+        steps: of Adam, each on up to five neighbouring frames of one shot.
+        step: called after each with its loss; may raise to stop, which leaves ``network`` as it was.
+
+    Raises:
+        SettingError: no shots, or fewer than one step.
+    """
+    learner, optimizer, generator = _prepare(network, len(shots), steps, rate, seed)
+    count = network.config.objects
+    device = next(network.parameters()).device
+    for _ in range(steps):
+        flow, masks = shots[int(torch.randint(len(shots), (), generator=generator))]
+        first = int(torch.randint(max(1, len(flow) - NEIGHBOURS + 1), (), generator=generator))
+        window = slice(first, first + NEIGHBOURS)
+        truth = F.pad(masks[window, :count], (0, 0, 0, 0, 0, max(0, count - masks.shape[1])))[None].to(device)
+        with torch.enable_grad(), _mixed(device):
+            logits = learner(flow[None, window].to(device)).amodal_logits
+            matched = reorder(truth, match_objects(logits, truth))
+            loss = mask_losses(logits, matched, boundary=False).mean()
+        _learn(learner, optimizer, loss)
+        step(float(loss.detach()))
+    return learner.requires_grad_(False).eval()
+
+
+def _prepare(
+    network: Network, shots: int, steps: int, rate: float, seed: int
+) -> tuple[Network, torch.optim.Adam, torch.Generator]:
+    if not shots or steps < 1:
+        raise SettingError(f"adaptation needs a shot and a step, not {shots} shots and {steps} steps")
+    learner = copy.deepcopy(network).requires_grad_(True).train()
+    optimizer = torch.optim.Adam(learner.parameters(), lr=rate)
+    return learner, optimizer, torch.Generator().manual_seed(seed)
+
+
+def _learn(network: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    optimizer.zero_grad(set_to_none=True)
+    torch.autograd.backward(loss)
+    torch.nn.utils.clip_grad_value_(network.parameters(), GRADIENT_VALUE)
+    optimizer.step()
+
+
+def _mixed(device: torch.device) -> torch.autocast:
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
 
 
 def _loss_on(network: Corrector, shot: AdaptationShot, generator: torch.Generator) -> Tensor:
@@ -97,8 +154,7 @@ def _loss_on(network: Corrector, shot: AdaptationShot, generator: torch.Generato
     truth = F.pad(assign_pixels(shot.corrected[chosen][:, group]), (0, 0, 0, 0, 0, filling))[None].to(device)
     counted = F.pad(taught.float(), (0, filling))[None].to(device)
     features = shot.features[None, chosen].to(device)
-    mixed = torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
-    with mixed:
+    with _mixed(device):
         correction = network(
             shot.images[None, chosen].to(device),
             torch.zeros_like(truth),

@@ -110,8 +110,8 @@ def load_clip(folder: Path) -> Clip:
         PlateUnreadableError: a mask that is not an image.
         PlateSizeError: masks of different sizes.
     """
-    frame_files = _images(folder / "frames")
-    mask_files = {path.stem: path for path in _images(folder / "masks")}
+    frame_files = image_files(folder / "frames")
+    mask_files = {path.stem: path for path in image_files(folder / "masks")}
     if not frame_files:
         raise PlateMissingError(f"clip {folder.name}: there are no images in {folder / 'frames'}; put its frames there")
     masks: list[Mask] = []
@@ -148,7 +148,7 @@ class ClipFolder:
     @property
     def fingerprint(self) -> str:
         """A hash of the files' names and sizes: the same wherever the folder lies, another one at another scale."""
-        files = [*_images(self.folder / "frames"), *_images(self.folder / "masks")]
+        files = [*image_files(self.folder / "frames"), *image_files(self.folder / "masks")]
         listing = "\n".join(f"{path.parent.name}/{path.name} {path.stat().st_size}" for path in files)
         return hashlib.sha256(listing.encode()).hexdigest()[:16]
 
@@ -247,5 +247,6 @@ class HeldOutShot:
         return SyntheticClip(self.name, images, shot.alpha_modal[0, :, shown].contiguous().numpy())
 
 
-def _images(folder: Path) -> list[Path]:
+def image_files(folder: Path) -> list[Path]:
+    """Return a folder's images in the order of their names; none if it is not there."""
     return sorted(path for path in folder.glob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
