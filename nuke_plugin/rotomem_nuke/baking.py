@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Callable
 
-from rotomem_nuke import host
+from rotomem_nuke import drawing, host, roto
 from rotomem_nuke.cache import frames_on_disk, matte_file, read_manifest
 from rotomem_nuke.collection import views_of
 from rotomem_nuke.errors import GraphError, RenderCancelled
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from rotomem_client.shapes import Outline
 
 LEAST_TOLERANCE_PX, MOST_TOLERANCE_PX = 0.1, 100.0
-MINUS = 12.0
-"""The blend mode that takes a hole away from what lies below (``roto.BLEND_NAMES``)."""
 BESIDE_PX = 120
 """How far from the node the new Roto stands in the node graph."""
 
@@ -165,16 +163,9 @@ def _add(curves: host.Knob, layer: host.Layer, outline: Outline, height: int) ->
             mine.rightTangent.addPositionKey(frame, host.CVec3(point.right[0], -point.right[1], 0.0))
     first, last = float(outline.frames[0]), float(outline.frames[-1])
     # A range: the one lifetime beside "all frames" whose number no source disputes.
-    set_attributes(made, outline.frames[0], {"ltt": 4.0, "ltn": first, "ltm": last})
-    if outline.hole:
-        set_attributes(made, outline.frames[0], {"bm": MINUS})
-
-
-def set_attributes(shape: host.Shape, frame: int, values: dict[str, float]) -> None:
-    """Set attributes by one key each, which holds on every frame while it is the only one."""
-    attributes = shape.getAttributes()
-    for name, value in values.items():
-        attributes.getCurve(name, "main").addKey(frame, value)
+    lifetime = {"ltt": float(roto.LIFETIME_RANGE), "ltn": first, "ltm": last}
+    blend = {"bm": float(roto.BLEND_NAMES.index("minus"))} if outline.hole else {}
+    drawing.set_attributes(made, outline.frames[0], {**lifetime, **blend})
 
 
 def describe(rotos: Sequence[host.Node], baked: Sequence[Baked]) -> str:

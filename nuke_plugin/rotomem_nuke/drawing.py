@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Optional
+from collections.abc import Mapping, Sequence
 
 from rotomem_client.shapes import ControlPoint
 from rotomem_client.shapes import Shape as PlainShape
@@ -33,15 +32,17 @@ def draw_shapes(node: host.Node, object_name: str, frame: int, shapes: Sequence[
     if not shapes:
         raise GraphError(f"frame {frame}: there is no shape to draw; give at least one")
     for shape in shapes:
-        if (shape.opacity, shape.inverted, shape.blend_mode, shape.feather_falloff) != (1.0, False, "over", 1.0):
+        if shape.feather_falloff != 1.0:
             raise GraphError(
-                f"shape {shape.name!r} has an opacity, inversion, blend mode or falloff of its own; set these in "
-                f"{node.fullName()} instead"
+                f"shape {shape.name!r} has a feather falloff, whose meaning in Nuke is not known to be the same; give "
+                "its feather as points"
             )
     curves = node["curves"]
     layer = _layer(curves, object_name)
     for shape in shapes:
-        _set_keys(_element(curves, layer, shape), frame, shape, height)
+        element = _element(curves, layer, shape)
+        set_attributes(element, frame, _attributes(shape), roto.outline_keys(element))
+        _set_keys(element, frame, shape, height)
     curves.changed()
     _check(node, object_name, frame, shapes, height)
 
@@ -80,6 +81,34 @@ def _set_keys(element: host.Shape, frame: int, shape: PlainShape, height: int) -
             getattr(mine, member).addPositionKey(frame, host.CVec3(x, -y, 0.0))
 
 
+def _attributes(shape: PlainShape) -> dict[str, float]:
+    return {
+        "opc": shape.opacity,
+        "inv": float(shape.inverted),
+        "bm": float(roto.BLEND_NAMES.index(shape.blend_mode)),
+    }
+
+
+def set_attributes(element: host.Shape, frame: int, values: Mapping[str, float], kept: Sequence[int] = ()) -> None:
+    """Give attributes a value on one frame.
+
+    A single key holds on every frame, so those frames in ``kept`` get a key with what they had, where that differs.
+
+    Args:
+        kept: frames that stay as they are.
+    """
+    attributes, view = element.getAttributes(), host.views()[0]
+    for name, value in values.items():
+        had = {other: float(attributes.getValue(other, name, view)) for other in (*kept, frame)}
+        if all(before == value for before in had.values()):
+            continue
+        curve = attributes.getCurve(name, view)
+        for other in kept:
+            if other != frame:
+                curve.addKey(other, had[other])
+        curve.addKey(frame, value)
+
+
 def _offsets(point: ControlPoint) -> tuple[tuple[str, tuple[float, float]], ...]:
     return (
         ("leftTangent", point.left),
@@ -91,26 +120,21 @@ def _offsets(point: ControlPoint) -> tuple[tuple[str, tuple[float, float]], ...]
 
 
 def _check(node: host.Node, object_name: str, frame: int, shapes: Sequence[PlainShape], height: int) -> None:
-    """Read back what was drawn: a layer's transform, or one of the artist's, may have moved it."""
-    read = {shape.name: shape for shape in _read(node, object_name, frame, height)}
-    for shape in shapes:
-        found: Optional[PlainShape] = read.get(shape.name)
-        points = found.points if found is not None else ()
-        moved = [abs(a - b) for one, other in zip(shape.points, points) for a, b in zip(one.center, other.center)]
-        if len(points) != len(shape.points) or max(moved) > TOLERANCE_PX:
-            raise GraphError(
-                f"{node.fullName()} shows shape {shape.name!r} elsewhere on frame {frame} than it was drawn: its layer "
-                "is hidden or has a transform; reset that, or draw into another layer"
-            )
-
-
-def _read(node: host.Node, object_name: str, frame: int, height: int) -> list[PlainShape]:
+    """Read back where the points are: a layer's transform, or one of the artist's, may have moved them."""
+    centers: dict[str, list[tuple[float, float]]] = {}
     for found in roto.roto_objects(node):
         if found.name == object_name:
             try:
-                return roto.shapes_at(node, found, frame, height=height, view=host.views()[0])
+                centers = roto.visible_centers(node, found, frame, height=height, view=host.views()[0])
             except roto.NotShapesError as reason:
                 raise GraphError(
                     f"{node.fullName()}, layer {object_name!r}: {reason}; draw into another layer"
                 ) from reason
-    return []
+    for shape in shapes:
+        read = centers.get(shape.name, [])
+        moved = [abs(a - b) for point, center in zip(shape.points, read) for a, b in zip(point.center, center)]
+        if len(read) != len(shape.points) or max(moved) > TOLERANCE_PX:
+            raise GraphError(
+                f"{node.fullName()} shows shape {shape.name!r} elsewhere on frame {frame} than it was drawn: its layer "
+                "is hidden or has a transform; reset that, or draw into another layer"
+            )

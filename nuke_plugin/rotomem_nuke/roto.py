@@ -62,6 +62,8 @@ _TOLERANCE = 1e-6
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 
 Matrix = tuple[float, ...]
+View = tuple[str, ...]
+"""The arguments that say which view's curves are meant: none in a script with a single view."""
 Element = Any  # a nuke.rotopaint Layer, Shape or Stroke
 
 
@@ -116,21 +118,34 @@ def key_frames(node: host.Node, roto_object: RotoObject) -> list[int]:
     """Return the frames on which the artist set a key on the object's outlines or moved it, ascending."""
     times: set[float] = set()
     root = node["curves"].rootLayer
-    seen_layers: set[int] = set()
-    for placed in _members(root, roto_object):
-        for layer in placed.layers[1:]:
-            if id(layer) not in seen_layers:
-                seen_layers.add(id(layer))
-                times.update(_transform_keys(layer))
-        if isinstance(placed.element, host.Shape):
-            times.update(_transform_keys(placed.element))
-            for point in placed.element:
-                times.update(point.center.getControlPointKeyTimes())
-                for member in POINT_MEMBERS[1:]:
-                    # One key alone may be an untouched member's, as it is an untouched transform's.
-                    keys = getattr(point, member).getControlPointKeyTimes()
-                    times.update(keys if len(keys) > 1 else ())
+    for view in _every_view():
+        seen_layers: set[int] = set()
+        for placed in _members(root, roto_object):
+            for layer in placed.layers[1:]:
+                if id(layer) not in seen_layers:
+                    seen_layers.add(id(layer))
+                    times.update(_transform_keys(layer, view))
+            if isinstance(placed.element, host.Shape):
+                times.update(_transform_keys(placed.element, view))
+                times.update(_point_keys(placed.element, view))
     return sorted({math.floor(time + 0.5) for time in times})
+
+
+def _every_view() -> list[View]:
+    """An artist may split a shape's points and transforms by view, each with keys of its own."""
+    views = host.views()
+    return [(name,) for name in views] if len(views) > 1 else [()]
+
+
+def _point_keys(shape: Element, view: View) -> set[float]:
+    times: set[float] = set()
+    for point in shape:
+        times.update(point.center.getControlPointKeyTimes(*view))
+        for member in POINT_MEMBERS[1:]:
+            # One key alone may be an untouched member's, as it is an untouched transform's.
+            keys = getattr(point, member).getControlPointKeyTimes(*view)
+            times.update(keys if len(keys) > 1 else ())
+    return times
 
 
 def shapes_at(
@@ -140,7 +155,7 @@ def shapes_at(
 
     Args:
         height: of the plate's display window in pixels; y is turned over in it.
-        view: whose attribute values count.
+        view: whose points, transforms and attribute values count.
 
     Returns:
         The visible shapes; none where the object is hidden.
@@ -150,7 +165,7 @@ def shapes_at(
     """
     shapes = []
     for placed in _members(node["curves"].rootLayer, roto_object):
-        if not all(element.getVisible(frame) for element in (*placed.layers, placed.element)):
+        if not _visible(placed, frame):
             continue
         if not isinstance(placed.element, host.Shape):
             raise NotShapesError(f"'{placed.element.name}' is a paint stroke")
@@ -160,14 +175,45 @@ def shapes_at(
     return shapes
 
 
+def visible_centers(
+    node: host.Node, roto_object: RotoObject, frame: int, *, height: int, view: str
+) -> dict[str, list[Point]]:
+    """Return where the points of the object's visible shapes lie at ``frame``, by the shapes' names, as ``shapes_at``.
+
+    Raises:
+        NotShapesError: a transform whose effect is not known.
+    """
+    own = (view,) if len(host.views()) > 1 else ()
+    centers = {}
+    for placed in _members(node["curves"].rootLayer, roto_object):
+        if isinstance(placed.element, host.Shape) and _visible(placed, frame):
+            matrix = _baked_matrix(placed, frame, own)
+            points = [_point(point, frame, own, matrix, height, False).center for point in placed.element]
+            centers[str(placed.element.name)] = points
+    return centers
+
+
+def outline_keys(shape: Element) -> list[int]:
+    """Return the frames on which a shape's points have keys, ascending."""
+    return sorted({math.floor(time + 0.5) for view in _every_view() for time in _point_keys(shape, view)})
+
+
+def _visible(placed: _Placed, frame: int) -> bool:
+    return all(element.getVisible(frame) for element in (*placed.layers, placed.element))
+
+
 def _shape(placed: _Placed, frame: int, height: int, view: str) -> PlainShape:
     shape = placed.element
     read = _attributes(shape, frame, view)
     _refuse_layers(placed.layers, frame, view)
     _refuse_shape(shape, read)
-    matrix = _baked_matrix(placed, frame)
+    views = len(host.views())
+    if views > 1 and int(read("nv", views)) != views:
+        raise NotShapesError(f"'{shape.name}' is drawn in some of the views only; 'views' chooses these")
+    own = (view,) if views > 1 else ()
+    matrix = _baked_matrix(placed, frame, own)
     feathered = read("fo", 1.0) >= 0.5
-    points = tuple(_point(point, frame, matrix, height, feathered) for point in shape)
+    points = tuple(_point(point, frame, own, matrix, height, feathered) for point in shape)
     if len(points) < 2:
         raise NotShapesError(f"'{shape.name}' has fewer than two points")
     opacity = min(1.0, max(0.0, read("opc", 1.0)))
@@ -212,11 +258,11 @@ def _refuse_layers(layers: Sequence[Element], frame: int, view: str) -> None:
                 raise NotShapesError(f"layer '{layer.name}' has {what} of its own")
 
 
-def _baked_matrix(placed: _Placed, frame: int) -> Matrix:
+def _baked_matrix(placed: _Placed, frame: int, view: View) -> Matrix:
     """Return the one transform that moves the shape, 16 floats row-major, in Nuke's bottom-left pixels."""
     moving = []
     for element in (*placed.layers, placed.element):
-        matrix = _matrix(element, frame)
+        matrix = _matrix(element, frame, view)
         if not _is_identity(matrix):
             moving.append((element, matrix))
     if not moving:
@@ -231,14 +277,14 @@ def _baked_matrix(placed: _Placed, frame: int) -> Matrix:
     return matrix
 
 
-def _point(point: Element, frame: int, matrix: Matrix, height: int, feathered: bool) -> ControlPoint:
+def _point(point: Element, frame: int, view: View, matrix: Matrix, height: int, feathered: bool) -> ControlPoint:
     def offset(member: str) -> Point:
-        position = getattr(point, member).getPosition(frame)
+        position = getattr(point, member).getPosition(frame, *view)
         x, y = float(position.x), float(position.y)
         # + 0.0 turns -0.0 into 0.0, so that an untouched tangent stays the neutral value
         return matrix[0] * x + matrix[1] * y + 0.0, -(matrix[4] * x + matrix[5] * y) + 0.0
 
-    center = point.center.getPosition(frame)
+    center = point.center.getPosition(frame, *view)
     x, y = float(center.x), float(center.y)
     placed = (matrix[0] * x + matrix[1] * y + matrix[3], height - (matrix[4] * x + matrix[5] * y + matrix[7]))
     if not feathered:
@@ -285,8 +331,8 @@ def _curve_kind(shape: Element) -> str:
     return match.group(1) if match else "curve of an unknown kind"
 
 
-def _matrix(element: Element, frame: int) -> Matrix:
-    return tuple(float(number) for number in element.getTransform().evaluate(frame).getMatrix())
+def _matrix(element: Element, frame: int, view: View) -> Matrix:
+    return tuple(float(number) for number in element.getTransform().evaluate(frame, *view).getMatrix())
 
 
 def _is_identity(matrix: Matrix) -> bool:
@@ -294,12 +340,12 @@ def _is_identity(matrix: Matrix) -> bool:
     return all(abs(a - b) <= _TOLERANCE for a, b in zip(matrix, _IDENTITY))
 
 
-def _transform_keys(element: Element) -> list[float]:
+def _transform_keys(element: Element, view: View) -> list[float]:
     """Return an animated transform's key times; an untouched one reports a single key, which means nothing."""
     times: set[float] = set()
     transform = element.getTransform()
     for getter in TRANSFORM_KEY_TIMES:
-        keys = list(getattr(transform, getter)())
+        keys = list(getattr(transform, getter)(*view))
         if len(keys) > 1:
             times.update(keys)
     return sorted(times)

@@ -17,6 +17,8 @@ import nuke
 import rotomem_nuke.api as rm
 from rotomem_client.errors import ClientError
 from rotomem_client.shapes import ControlPoint, Shape
+from rotomem_nuke.collection import read_graph
+from rotomem_nuke.node import RotomemNode
 
 pytestmark = pytest.mark.timeout(180)
 DOCUMENT = PLUGIN.parent / "backend" / "docs" / "td-api.md"
@@ -149,9 +151,27 @@ def test_annotating_refuses_what_a_roto_would_not_show(batch: Any, plate_files: 
         rm.annotate(node, 3)
     with pytest.raises(rm.GraphError, match="cannot be a layer"):
         rm.annotate(node, 3, [square(10, 10)], object_name="my arm")
-    faint = Shape("faint", square(10, 10).points, opacity=0.5)
-    with pytest.raises(rm.GraphError, match="has an opacity, inversion, blend mode or falloff of its own"):
-        rm.annotate(node, 3, [faint])
+    falling = Shape("falling", square(10, 10).points, feather_falloff=2.0)
+    with pytest.raises(rm.GraphError, match="shape 'falling' has a feather falloff"):
+        rm.annotate(node, 3, [falling])
+
+
+def test_opacity_inversion_and_blend_modes_are_drawn_on_their_frame_alone(batch: Any, plate_files: Any) -> None:
+    read_node(plate_files())
+    roto = roto_node()
+    node = rm.create("Read1", "Roto1", engine="warp")
+    rm.annotate(node, 1, [square(20, 10)], object_name="arm")
+    faint = Shape("outline", square(30, 10).points, opacity=0.5)
+    rm.annotate(node, 5, [faint, Shape("cut", square(34, 14, 6.0).points, blend_mode="minus")], object_name="arm")
+    rm.annotate(node, 9, [Shape("outline", square(40, 10).points, inverted=True)], object_name="arm")
+    shape, cut = (next(s for s in roto["curves"].rootLayer[0] if s.name == name) for name in ("outline", "cut"))
+    value = shape.getAttributes().getValue
+    assert [value(frame, "opc", "main") for frame in (1, 5, 9)] == [1.0, 0.5, 1.0]
+    assert [value(frame, "inv", "main") for frame in (1, 5, 9)] == [0.0, 0.0, 1.0]
+    assert cut.getAttributes().getValue(5, "bm", "main") == 12.0
+    (request,) = read_graph(RotomemNode.of(node))
+    assert {entry.frame: entry.rendered_because for entry in request.annotations}[5] == "'cut' blends with 'minus'"
+    assert channel_of(roto, 5)[20, 32] == 0.5
 
 
 def test_frames_of_a_keyer_are_listed(batch: Any, plate_files: Any) -> None:

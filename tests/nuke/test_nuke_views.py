@@ -9,6 +9,7 @@ import pytest
 from nuke_scene import add_layer, add_shape, read_node, roto_node, rotomem_node
 
 import nuke
+from rotomem.plates import read_alpha
 from rotomem_nuke.collection import read_graph
 from rotomem_nuke.errors import GraphError
 from rotomem_nuke.node import RotomemNode
@@ -65,6 +66,42 @@ def test_a_read_that_may_differ_by_view_is_rendered_one_view_at_a_time(
         request.extract(tmp_path, 1, 2)
     assert [render["views"] for render in fake.renders] == [["left"], ["right"]]
     assert nuke.toNode("Write1") is None
+
+
+def test_a_shape_of_one_view_is_rendered_by_nuke_and_one_of_all_views_is_read(
+    fake: Any, stereo: Any, tmp_path: Any
+) -> None:
+    """A shape's ``nv`` says in how many views it is drawn; which ones is left to Nuke."""
+    (layer,) = stereo.input(1)["curves"].rootLayer
+    (shape,) = layer
+    attributes = shape.getAttributes()
+    attributes.set("nv", 1.0)
+    attributes.set("view1", 2.0)
+    left, right = read_graph(RotomemNode.of(stereo))
+    drawn = {}
+    for request in (left, right):
+        annotation = request.annotations[0]
+        assert annotation.rendered_because == "'Bezier1' is drawn in some of the views only; 'views' chooses these"
+        folder = tmp_path / request.plate.view
+        folder.mkdir()
+        drawn[request.plate.view] = read_alpha(request.render_alpha(folder, annotation), annotation.frame)
+    assert drawn["left"].max() == 0.0
+    assert drawn["right"].sum() == 900.0
+    attributes.set("nv", 2.0)
+    assert [request.annotations[0].rendered_because for request in read_graph(RotomemNode.of(stereo))] == ["", ""]
+
+
+def test_points_split_by_view_are_read_with_their_own_keys(fake: Any, stereo: Any) -> None:
+    (layer,) = stereo.input(1)["curves"].rootLayer
+    (shape,) = layer
+    shape.getAttributes().set("nv", 2.0)
+    for point in shape:
+        x, y, z = point.center.getPosition(1)
+        point.center.addPositionKey(5, (x + 3.0, y, z), "right")
+    left, right = read_graph(RotomemNode.of(stereo))
+    assert [annotation.frame for annotation in left.annotations] == [1, 5, 9]
+    five = [request.annotations[1].shapes[0].points[0].center[0] for request in (left, right)]
+    assert five == [20.0, 23.0]
 
 
 def test_a_script_with_one_view_keeps_plain_names(fake: Any, plate_files: Callable[..., str]) -> None:

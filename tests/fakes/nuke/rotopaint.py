@@ -113,24 +113,37 @@ class AnimCurve:
 
 
 class AnimControlPoint:
-    """``getPosition`` is before any transform (phase2/70_matrix_application)."""
+    """``getPosition`` is before any transform (phase2/70_matrix_application).
+
+    00_api_surface: ``getPosition(time, view)``, ``addPositionKey(time, position, view)``,
+    ``getControlPointKeyTimes(view)``; the view may be left out, as the probes did. A view without curves of its own
+    shares those of all.
+    """
 
     def __init__(self, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> None:
         self._axes = [AnimCurve(x), AnimCurve(y), AnimCurve(z)]
+        self._split: dict[str, list[AnimCurve]] = {}
 
-    def getPosition(self, time: float) -> CVec3:
-        return CVec3(*(axis.evaluate(time) for axis in self._axes))
+    def _of(self, view: str | None) -> list[AnimCurve]:
+        if view is not None and view not in session.views:
+            raise ValueError(f"no view named {view}")
+        return self._split.get(view or "", self._axes)
+
+    def getPosition(self, time: float, view: str | None = None) -> CVec3:
+        return CVec3(*(axis.evaluate(time) for axis in self._of(view)))
 
     def setPosition(self, position: Any) -> None:
         for axis, value in zip(self._axes, position):
             axis.constantValue = float(value)
 
-    def addPositionKey(self, time: float, position: Any) -> None:
-        for axis, value in zip(self._axes, position):
+    def addPositionKey(self, time: float, position: Any, view: str | None = None) -> None:
+        if view is not None:
+            self._split.setdefault(view, copy.deepcopy(self._axes))
+        for axis, value in zip(self._of(view), position):
             axis.addKey(time, float(value))
 
-    def getControlPointKeyTimes(self) -> list[float]:
-        return sorted({key.time for axis in self._axes for key in axis._keys})
+    def getControlPointKeyTimes(self, view: str | None = None) -> list[float]:
+        return sorted({key.time for axis in self._of(view) for key in axis._keys})
 
     def getPositionAnimCurve(self, axis: int) -> AnimCurve:
         return self._axes[axis]
@@ -198,7 +211,10 @@ class CTransform:
 
 
 class AnimCTransform:
-    """30_shape_transform_matrix: an untouched transform reports one key at 1, and ``isDefault()`` is False."""
+    """30_shape_transform_matrix: an untouched transform reports one key at 1, and ``isDefault()`` is False.
+
+    00_api_surface: a view may be named throughout; the fake has one transform for all.
+    """
 
     def __init__(self) -> None:
         self._parts = {
@@ -227,25 +243,25 @@ class AnimCTransform:
         keys = {key.time for part in parts for axis in self._parts[part] for key in axis._keys}
         return sorted(keys) or [1.0]
 
-    def getTranslationKeyTimes(self) -> list[float]:
+    def getTranslationKeyTimes(self, view: str | None = None) -> list[float]:
         return self._times("Translation")
 
-    def getRotationKeyTimes(self) -> list[float]:
+    def getRotationKeyTimes(self, view: str | None = None) -> list[float]:
         return self._times("Rotation")
 
-    def getScaleKeyTimes(self) -> list[float]:
+    def getScaleKeyTimes(self, view: str | None = None) -> list[float]:
         return self._times("Scale")
 
-    def getSkewXKeyTimes(self) -> list[float]:
+    def getSkewXKeyTimes(self, view: str | None = None) -> list[float]:
         return self._times("SkewX")
 
-    def getPivotPointKeyTimes(self) -> list[float]:
+    def getPivotPointKeyTimes(self, view: str | None = None) -> list[float]:
         return self._times("PivotPoint")
 
-    def getTransformKeyTimes(self) -> list[float]:
+    def getTransformKeyTimes(self, view: str | None = None) -> list[float]:
         return self._times(*self._parts)
 
-    def evaluate(self, time: float) -> CTransform:
+    def evaluate(self, time: float, view: str | None = None) -> CTransform:
         if self._extra is not None:
             return CTransform(self._extra)
         tx, ty = (axis.evaluate(time) for axis in self._parts["Translation"])
@@ -297,6 +313,9 @@ class Shape(Element):
 
     def __init__(self, knob: CurveKnob, *points: Any, type: str = "bezier") -> None:
         super().__init__("Shape1")
+        # In a script of one view it is 1 (40_lifetime_defaults); that a shape is drawn in all views at first is an
+        # assumption, on which the plugin must not depend.
+        self._attrs.set("nv", float(len(session.views)))
         self._points = [ShapeControlPoint(*point) for point in points]
         self._type = type
 
@@ -413,6 +432,11 @@ def render(knob: CurveKnob, frame: int, below: Any) -> Any:
     alpha = below.copy()
     for shape, path in reversed(drawn):
         value = shape.getAttributes().getValue
+        if len(session.views) > 1 and int(value(frame, "nv", "main")) == 1:
+            # 01_attribute_names has nv and view1: a shape of one view names it. The numbering from 1 is an assumption;
+            # the plugin must not depend on it.
+            if session.views[int(value(frame, "view1", "main")) - 1] != session.view:
+                continue
         kind, first, last = (value(frame, name, "main") for name in ("ltt", "ltn", "ltm"))
         if kind == 4 and not first <= frame <= last:
             continue
@@ -447,8 +471,9 @@ def _coverage(shape: Shape, path: list[Element], frame: int, size: tuple[int, in
     for here, there in zip(points, points[1:] + points[:1]):
         if any(abs(v) > 0 for v in tuple(here.featherCenter.getPosition(frame))[:2]):
             raise NotImplementedError("the fake's Roto draws no feather")
-        a, b = here.center.getPosition(frame), there.center.getPosition(frame)
-        right, left = here.rightTangent.getPosition(frame), there.leftTangent.getPosition(frame)
+        view = session.view if len(session.views) > 1 else None
+        a, b = here.center.getPosition(frame, view), there.center.getPosition(frame, view)
+        right, left = here.rightTangent.getPosition(frame, view), there.leftTangent.getPosition(frame, view)
         corners = [(a.x, a.y), (a.x + right.x, a.y + right.y), (b.x + left.x, b.y + left.y), (b.x, b.y)]
         for step in range(steps):
             u = step / steps
