@@ -315,6 +315,41 @@ def test_the_registrys_wheels_import_in_every_python_at_hand(home: Path, tmp_pat
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_registrys_wheels_are_unpacked_for_every_nuke_and_platform(home: Path, tmp_path: Path) -> None:
+    """Needs a network. Compiled modules are told apart by the file formats' own numbers: ELF, PE and Mach-O."""
+    site = tmp_path / "site"
+    environment = {**os.environ, "HOME": str(home)}
+    done = subprocess.run(
+        [sys.executable, str(INSTALLER), "install", "--site", str(site)], env=environment, check=False
+    )
+    assert done.returncode == 0
+    vendor = site / "rotomem" / "vendor"
+    expected = {f"{s}-{t}" for s in wheels_module.PLATFORMS for t in ("cp39", "cp310", "cp311", "cp313")}
+    assert {path.name for path in vendor.iterdir()} == expected
+    for folder in vendor.iterdir():
+        modules = [*folder.glob("zmq/backend/cython/_zmq.*[od]"), *folder.glob("msgpack/_cmsgpack.*[od]")]
+        modules = [path for path in modules if path.suffix in (".so", ".pyd")]
+        assert len(modules) == 2, folder.name
+        system = folder.name.rpartition("-")[0]
+        assert all(system in machines_of(path.read_bytes()[:4096]) for path in modules), folder.name
+
+
+def machines_of(head: bytes) -> set[str]:
+    """Return which of the installer's platforms a compiled module runs on."""
+    mac = {0x01000007: "macos-x86_64", 0x0100000C: "macos-arm64"}
+    if head[:4] == b"\x7fELF":
+        return {"linux"} if int.from_bytes(head[18:20], "little") == 62 else set()
+    if head[:2] == b"MZ":
+        at = int.from_bytes(head[60:64], "little")
+        return {"windows"} if int.from_bytes(head[at + 4 : at + 6], "little") == 0x8664 else set()
+    if head[:4] == bytes.fromhex("cafebabe"):
+        count = int.from_bytes(head[4:8], "big")
+        return {mac[int.from_bytes(head[8 + 20 * n : 12 + 20 * n], "big")] for n in range(count)}
+    return {mac[int.from_bytes(head[4:8], "little")]} if head[:4] == bytes.fromhex("cffaedfe") else set()
+
+
 def test_the_rez_package_has_the_plugins_version_and_adds_its_folder(tmp_path: Path) -> None:
     """The real rez 3.4 built it once (backend/docs/install.md); here its file is read as rez reads it."""
     package: dict[str, object] = {}
