@@ -1,4 +1,4 @@
-"""``rotomem train``: the network's weights, from synthetic video alone."""
+"""``rotomem train``: the networks' weights, from synthetic video alone."""
 
 from __future__ import annotations
 
@@ -8,31 +8,39 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rotomem.errors import SettingError
+
 if TYPE_CHECKING:
+    from rotomem.training.trainer import StepReport
     from rotomem.training.validation import ValidationScores
-    from rotomem.training.vos_trainer import StepReport, TrainingSettings, VosTrainer
+    from rotomem.training.vos_trainer import TrainingSettings
 
 NAME = "train"
-SUMMARY = "train the network on synthetic video, or look at that video"
+SUMMARY = "train the networks on synthetic video, or look at that video"
 EXAMPLES = """examples:
   rotomem train sheet --out sheet.png                      what the generator makes
   rotomem train vos --out runs/vos --minutes 90            on this machine, with a GPU if there is one
   rotomem train vos --out runs/vos --minutes 9 --of 27     one piece of three; the next call goes on from it
+  rotomem train flow --out runs/flow --minutes 60          likewise selector and corrector: mattes from motion
+  rotomem train corrector --adapt SHOTS --steps 400 --networks runs/motion --out runs/adapted
 
 The folder holds the checkpoint to go on from (state.json and parts of at most 16 MB), weights.safetensors to use,
 log.jsonl, curves.png and model_card.md. It is usable after any piece, and after a kill from the last checkpoint on.
 """
 SIZES = ("light", "small")
+VOS_RATE, MOTION_RATE = 6e-4, 1e-3
+MOTION = ("flow", "selector", "corrector")
+WHAT = ("vos", *MOTION, "sheet")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=["vos", "sheet"], help="train the network, or write a contact sheet")
-    parser.add_argument("--out", type=Path, required=True, help="vos: the training's folder; sheet: a PNG")
+    parser.add_argument("what", choices=WHAT, help="the network to train, or a contact sheet to write")
+    parser.add_argument("--out", type=Path, required=True, help="the training's folder; sheet: a PNG")
     parser.add_argument("--minutes", type=float, help="length of this piece")
     parser.add_argument("--of", type=float, metavar="MINUTES", help="length of the whole training (default: one piece)")
     parser.add_argument("--steps", type=int, help="length of the whole training in steps, which makes it reproducible")
-    parser.add_argument("--size", choices=SIZES, default="light", help="of the network: 2 or 8 million parameters")
-    parser.add_argument("--rate", type=float, default=6e-4, help="peak learning rate")
+    parser.add_argument("--size", choices=SIZES, default="light", help="vos: of the network: 2 or 8 million parameters")
+    parser.add_argument("--rate", type=float, help="peak learning rate (default: vos 0.0006, others 0.001)")
     parser.add_argument("--seed", type=int, default=1, help="of weights, clips and chance")
     parser.add_argument("--workers", type=int, help="processes that make clips (default: 1 on a CPU, 0 on a GPU)")
     parser.add_argument("--textures", type=Path, help="folder of photographs (default: procedural textures alone)")
@@ -40,8 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-video-consistency",
         dest="video_consistency",
         action="store_false",
-        help="never hide tubes of query frames; for ablation",
+        help="vos: never hide tubes of query frames; for ablation",
     )
+    parser.add_argument("--adapt", type=Path, metavar="SHOTS", help="flow, corrector: learn from shots without truth")
+    parser.add_argument("--networks", type=Path, help="--adapt: folder of the three networks (default: the installed)")
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--frames", type=int, default=6, help="sheet: frames of each shot")
     parser.add_argument("--shots", type=int, default=16, help="sheet: how many, from --seed on")
@@ -50,6 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     if options.what == "sheet":
         return _write_sheet(options)
+    if options.what in MOTION:
+        from rotomem.commands import train_motion
+
+        return train_motion.run(options)
+    if options.adapt:
+        raise SettingError("--adapt is for flow and corrector; a shot's own tuning does it for vos")
     return _train(options)
 
 
@@ -79,12 +95,13 @@ def _train(options: argparse.Namespace) -> int:
     trainer = VosTrainer(settings, options.out)
     if trainer.state.step:
         print(f"going on from step {trainer.state.step}, {trainer.state.minutes:.1f} minutes, {trainer.progress:.0%}")
-    reporter = _Reporter(trainer)
-    scores = trainer.train(minutes=options.minutes, on_step=reporter.on_step, on_validation=reporter.on_validation)
+    reporter = StepPrinter()
+    scores = trainer.train(minutes=options.minutes, on_step=reporter.on_step, on_validation=_print_scores)
     draw_curves(options.out / LOG, options.out / "curves.png")
     provenance = Provenance(
         command=shlex.join(["rotomem", *sys.argv[1:]]),
         config=trainer.network.config,
+        parameters=sum(weight.numel() for weight in trainer.network.parameters()),
         seed=settings.seed,
         steps=trainer.state.step,
         minutes=trainer.state.minutes,
@@ -99,10 +116,15 @@ def _train(options: argparse.Namespace) -> int:
     return 0
 
 
-def _training_settings(options: argparse.Namespace) -> TrainingSettings:
+def chosen_device(options: argparse.Namespace) -> str:
+    """Return ``cpu`` or ``cuda``; ``auto`` takes a GPU where there is one."""
     import torch
 
-    from rotomem.errors import SettingError
+    device: str = options.settings.device
+    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+
+
+def _training_settings(options: argparse.Namespace) -> TrainingSettings:
     from rotomem.training.schedule import CPU_STAGES, CUDA_STAGES, Horizon
     from rotomem.training.vos_trainer import TrainingSettings
     from rotomem.vos import NetworkConfig
@@ -110,9 +132,7 @@ def _training_settings(options: argparse.Namespace) -> TrainingSettings:
     if options.steps is None and options.minutes is None and options.of is None:
         raise SettingError("train vos needs --minutes, or --steps: how long may it take?")
     minutes = None if options.steps is not None else options.of or options.minutes
-    device = options.settings.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = chosen_device(options)
     on_gpu = device.startswith("cuda")
     config = NetworkConfig.light() if options.size == "light" else NetworkConfig.small_with_cue()
     return TrainingSettings(
@@ -121,7 +141,7 @@ def _training_settings(options: argparse.Namespace) -> TrainingSettings:
         stages=CUDA_STAGES if on_gpu else CPU_STAGES,
         seed=options.seed,
         device=device,
-        peak_rate=options.rate,
+        peak_rate=options.rate or VOS_RATE,
         video_consistency=options.video_consistency,
         workers=options.workers if options.workers is not None else int(not on_gpu),
         textures=options.textures,
@@ -129,13 +149,12 @@ def _training_settings(options: argparse.Namespace) -> TrainingSettings:
     )
 
 
-class _Reporter:
-    """Prints a line for every 50 steps and every validation."""
+class StepPrinter:
+    """Prints a line for every 50 steps."""
 
     EVERY = 50
 
-    def __init__(self, trainer: VosTrainer) -> None:
-        self._trainer = trainer
+    def __init__(self) -> None:
         self._reports: list[StepReport] = []
 
     def on_step(self, report: StepReport) -> None:
@@ -145,8 +164,7 @@ class _Reporter:
         seconds = sum(each.seconds for each in self._reports)
         waited = sum(each.waited_s for each in self._reports)
         losses = "  ".join(
-            f"{name} {sum(each.losses[name] for each in self._reports) / self.EVERY:.3f}"
-            for name in ("loss", "mask", "dice", "correspondence")
+            f"{name} {sum(each.losses[name] for each in self._reports) / self.EVERY:.3f}" for name in report.losses
         )
         print(
             f"step {report.step}  {report.minutes:.1f} min  {report.progress:.0%}  {report.side} px  {losses}  "
@@ -155,9 +173,10 @@ class _Reporter:
         )
         self._reports.clear()
 
-    def on_validation(self, scores: ValidationScores) -> None:
-        print(
-            f"held-out J: network {scores.network:.3f}, memory alone {scores.memory_alone:.3f}, "
-            f"carried mattes {scores.carried:.3f}, copied {scores.copied:.3f}",
-            flush=True,
-        )
+
+def _print_scores(scores: ValidationScores) -> None:
+    print(
+        f"held-out J: network {scores.network:.3f}, memory alone {scores.memory_alone:.3f}, "
+        f"carried mattes {scores.carried:.3f}, copied {scores.copied:.3f}",
+        flush=True,
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +16,38 @@ from rotomem.training.chart import TICKS, Colour, Curve, Picture, draw_chart
 LOSSES = {"loss": (40, 40, 40), "mask": (200, 90, 30), "dice": (60, 150, 60), "correspondence": (40, 60, 200)}
 SCORES = {"network": (40, 60, 200), "memory_alone": (60, 150, 60), "carried": (200, 90, 30), "copied": (150, 150, 150)}
 """Curves and their colours, blue first, as OpenCV draws."""
+TITLE = "held-out mean J, two annotated frames of nine"
+PALETTE = ((40, 40, 40), (40, 60, 200), (60, 150, 60), (200, 90, 30), (150, 150, 150))
 SMOOTHED_OVER = 0.01
 
 
-def draw_curves(log_path: Path, picture_path: Path) -> None:
-    """Draw the losses above, the held-out J below, over minutes, from a trainer's log.
+def palette_of(names: Iterable[str]) -> dict[str, Colour]:
+    """Return a colour for each of up to five curves."""
+    return dict(zip(names, PALETTE, strict=False))
+
+
+def draw_curves(
+    log_path: Path,
+    picture_path: Path,
+    *,
+    losses: Mapping[str, Colour] = LOSSES,
+    scores: Mapping[str, Colour] = SCORES,
+    title: str = TITLE,
+) -> None:
+    """Draw the losses above, the held-out scores below, over minutes, from a trainer's log.
+
+    Args:
+        losses, scores: names in the log, and their colours; those of the propagation network unless given.
+        title: of the scores.
 
     Raises ``OutputUnwritableError``.
     """
     rows = [json.loads(line) for line in log_path.read_text(encoding="utf-8").splitlines()]
     steps = [row for row in rows if "loss" in row]
     checks = [{"minutes": row["minutes"], **row["validation"]} for row in rows if "validation" in row]
-    losses = {name: _smoothed(_curve(steps, name)) for name in LOSSES}
-    scores = {name: _curve(checks, name) for name in SCORES}
-    picture = np.concatenate(
-        [_draw(losses, LOSSES, "training loss"), _draw(scores, SCORES, "held-out mean J, two annotated frames of nine")]
-    )
+    above = {name: _smoothed(_curve(steps, name)) for name in losses}
+    below = {name: _curve(checks, name) for name in scores}
+    picture = np.concatenate([_draw(above, losses, "training loss"), _draw(below, scores, title)])
     if not cv2.imwrite(str(picture_path), picture):
         raise OutputUnwritableError(f"curves cannot be written to {picture_path}; check the folder and the disk")
 
@@ -50,7 +66,7 @@ def _smoothed(curve: Curve) -> Curve:
     return x[span - 1 :][::every], means[::every]
 
 
-def _draw(curves: dict[str, Curve], colours: dict[str, Colour], title: str) -> Picture:
+def _draw(curves: dict[str, Curve], colours: Mapping[str, Colour], title: str) -> Picture:
     values = np.concatenate([y for _, y in curves.values()])
     times = np.concatenate([x for x, _ in curves.values()])
     end = max(float(times.max(initial=0.0)), 1e-3)

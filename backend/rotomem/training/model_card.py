@@ -12,7 +12,10 @@ from pathlib import Path
 import torch
 
 from rotomem import __version__
-from rotomem.vos import Network, NetworkConfig
+from rotomem.vos.checkpoint import Configuration
+
+NETWORK = "XMem++ with prior cue"
+MEASURED = "Mean J on held-out synthetic shots (9 frames of 128 x 128, the first and last annotated)"
 
 
 @dataclass(frozen=True)
@@ -23,11 +26,13 @@ class Provenance:
         command: that trained them.
         textures: the photographs' folder, or empty for procedural textures alone.
         scores: by name, held-out J.
+        network: what it is; measured: on what the scores were measured.
         sha256: of the weights file.
     """
 
     command: str
-    config: NetworkConfig
+    config: Configuration
+    parameters: int
     seed: int
     steps: int
     minutes: float
@@ -36,6 +41,8 @@ class Provenance:
     hardware: str
     sha256: str
     scores: Mapping[str, float]
+    network: str = NETWORK
+    measured: str = MEASURED
 
 
 def describe_hardware(device: str) -> str:
@@ -47,8 +54,6 @@ def describe_hardware(device: str) -> str:
 
 def write_model_card(path: Path, provenance: Provenance) -> None:
     """Write the card as Markdown, and beside it the same as JSON."""
-    with torch.device("meta"):
-        parameters = sum(p.numel() for p in Network(provenance.config).parameters())
     photographs = (
         f"photographs from `{provenance.textures}` as surface textures"
         if provenance.textures
@@ -60,7 +65,7 @@ def write_model_card(path: Path, provenance: Provenance) -> None:
 
 | | |
 | --- | --- |
-| network | XMem++ with prior cue, {parameters:,} parameters |
+| network | {provenance.network}, {provenance.parameters:,} parameters |
 | data | video synthesised by `rotomem.training.synthetic` from its seeds; {photographs}; no footage, no other weights |
 | seed | {provenance.seed} |
 | steps | {provenance.steps:,} |
@@ -71,7 +76,7 @@ def write_model_card(path: Path, provenance: Provenance) -> None:
 | licence | Apache-2.0, as the project |
 | SHA-256 | `{provenance.sha256}` |
 
-Mean J on held-out synthetic shots (9 frames of 128 x 128, the first and last annotated), from the same command:
+{provenance.measured}, from the same command:
 
 | what | J |
 | --- | --- |
@@ -82,5 +87,5 @@ Figures on real clips: `rotomem evaluate`; see `backend/docs/training.md`.
 Configuration: `{provenance.config.to_json()}`
 """
     path.write_text(text, encoding="utf-8")
-    fields = {**provenance.__dict__, "config": json.loads(provenance.config.to_json()), "parameters": parameters}
+    fields = {**provenance.__dict__, "config": json.loads(provenance.config.to_json())}
     path.with_suffix(".json").write_text(json.dumps(fields, indent=1, default=str) + "\n", encoding="utf-8")
