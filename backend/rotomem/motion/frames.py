@@ -39,8 +39,8 @@ def working_size(height: int, width: int, *, area: int = WORKING_AREA) -> tuple[
 
 
 def check_frame_size(height: int, width: int, stride: int) -> None:
-    """Raise ``SettingError`` unless both sides are multiples of ``stride``."""
-    if height % stride or width % stride or not height or not width:
+    """Raise ``SettingError`` unless both sides are multiples of ``stride``, and one of them more than once."""
+    if height % stride or width % stride or height * width <= stride * stride:
         raise SettingError(
             f"the motion networks take frames whose sides are multiples of {stride}, not {width}×{height}; "
             f"resize to working_size(...)"
