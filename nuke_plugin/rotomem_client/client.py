@@ -236,6 +236,7 @@ class Client:
         weights: str = "",
         priority: int = 1,
         remake: bool = False,
+        motion: str = "off",
     ) -> Job:
         """Start making mattes of ``first`` to ``last``, inclusive; ``Job.events`` tells of each.
 
@@ -257,6 +258,7 @@ class Client:
             weights=weights,
             priority=priority,
             remake=remake,
+            motion=motion,
         )
         return self._start_job(request)
 

@@ -398,6 +398,9 @@ class Propagate(Request):
         weights: name of installed weights; empty takes the engine's default.
         priority: 0 low, 1 normal, 2 high: of the jobs that wait, a higher one starts first.
         remake: make also those frames whose mattes are right as they are.
+        motion: second opinion from motion: ``off``; ``errors`` writes a layer ``motion_error`` of where it takes mattes
+            for wrong; ``correct`` also edits them there where the engine is not sure either; ``exemplars`` remembers
+            frames on which motion shows the object; ``all`` is both. Other than ``off``, every frame is made.
     """
 
     type_name: ClassVar[str] = "propagate"
@@ -415,6 +418,7 @@ class Propagate(Request):
     weights: str = field(default="", metadata=kind(_WEIGHTS, since=2))
     priority: int = field(default=1, metadata=kind(Integer(0, 2), since=2))
     remake: bool = field(default=False, metadata=kind(Flag(), since=2))
+    motion: str = field(default="off", metadata=kind(Choice("off", "errors", "correct", "exemplars", "all"), since=2))
 
     def __post_init__(self) -> None:
         super().__post_init__()

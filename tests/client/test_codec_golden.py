@@ -185,19 +185,19 @@ GOLDEN: list[tuple[Message, bytes, tuple[bytes, ...]]] = [
         (),
     ),
     (
-        Propagate("sh010", 1001, 1003, 8, "xmem", "cuda:1", False, 1002, True, 480, False, "tuned-1", 2, True),
-        b"\xde\x00\x10\xa4type\xa9propagate\xa2id\xa2ab\xaasession_id\xa5sh010\xa5first\xcd\x03\xe9"
-        b"\xa4last\xcd\x03\xeb\xa7handles\x08\xa6engine\xa4xmem\xa6device\xa6cuda:1\xacrefine_edges"
-        b"\xc2\xa5focus\xcd\x03\xea\xaaconfidence\xc3\xafprocessing_size\xcd\x01\xe0\xa4tune\xc2"
-        b"\xa7weights\xa7tuned-1\xa8priority\x02\xa6remake\xc3",
+        Propagate("sh010", 1001, 1003, 8, "xmem", "cuda:1", False, 1002, True, 480, False, "tuned-1", 2, True, "all"),
+        b"\xde\x00\x11\xa4type\xa9propagate\xa2id\xa2ab\xaasession_id\xa5sh010\xa5first\xcd\x03"
+        b"\xe9\xa4last\xcd\x03\xeb\xa7handles\x08\xa6engine\xa4xmem\xa6device\xa6cuda:1\xacrefine_"
+        b"edges\xc2\xa5focus\xcd\x03\xea\xaaconfidence\xc3\xafprocessing_size\xcd\x01\xe0\xa4tune"
+        b"\xc2\xa7weights\xa7tuned-1\xa8priority\x02\xa6remake\xc3\xa6motion\xa3all",
         (),
     ),
     (
         Propagate("sh010", 1001, 1003),
-        b"\xde\x00\x10\xa4type\xa9propagate\xa2id\xa2ab\xaasession_id\xa5sh010\xa5first\xcd\x03\xe9"
-        b"\xa4last\xcd\x03\xeb\xa7handles\x00\xa6engine\xa4auto\xa6device\xa4auto\xacrefine_edges"
-        b"\xc3\xa5focus\xc0\xaaconfidence\xc2\xafprocessing_size\x00\xa4tune\xc3\xa7weights\xa0\xa8"
-        b"priority\x01\xa6remake\xc2",
+        b"\xde\x00\x11\xa4type\xa9propagate\xa2id\xa2ab\xaasession_id\xa5sh010\xa5first\xcd\x03"
+        b"\xe9\xa4last\xcd\x03\xeb\xa7handles\x00\xa6engine\xa4auto\xa6device\xa4auto\xacrefine_ed"
+        b"ges\xc3\xa5focus\xc0\xaaconfidence\xc2\xafprocessing_size\x00\xa4tune\xc3\xa7weights\xa0"
+        b"\xa8priority\x01\xa6remake\xc2\xa6motion\xa3off",
         (),
     ),
     (

@@ -55,6 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--size", type=int, default=0, help="shorter side at which the network works, pixels (default: the engine's)"
     )
     parser.add_argument("--no-tune", action="store_true", help="do not tune the network to the shot")
+    parser.add_argument(
+        "--motion",
+        default="off",
+        choices=["off", "errors", "correct", "exemplars", "all"],
+        help="second opinion from motion: write a layer `motion_error`, also correct there, or remember exemplars",
+    )
     parser.add_argument("--progress", choices=["bar", "lines", "none"], default="bar", help="lines suit a render farm")
 
 
@@ -123,6 +129,7 @@ def build_task(options: argparse.Namespace) -> PropagationTask:
         confidence=options.confidence,
         processing_size=options.size,
         tune=not options.no_tune,
+        motion=options.motion,
     )
 
 

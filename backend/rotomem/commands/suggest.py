@@ -23,6 +23,7 @@ EXAMPLES = """examples:
 --mattes are those of the last propagation; without them frames are spread in time. Scorings:
   auto, need      where drawing takes away most of the error expected; needs no weights
   confidence, disagreement, instability, spread   one sign alone; combined: all four alike
+  motion          where motion takes the mattes for wrong; needs mattes made with propagate --motion errors
   likeness        least like the frames drawn, by the network's keys (XMem++); needs weights and the plate
 """
 

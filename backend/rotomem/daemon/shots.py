@@ -196,6 +196,7 @@ class Shots:
             confidence=request.confidence,
             processing_size=request.processing_size,
             tune=request.tune,
+            motion=request.motion,
             shot_id=job.session,
             tuning_dir=self._store.root / "sessions" / job.session / "tuned",
             feature_dir=self._store.root / "sessions" / job.session / FEATURES,

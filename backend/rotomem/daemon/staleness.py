@@ -16,7 +16,7 @@ from rotomem_client.messages import Propagate
 
 log = logging.getLogger(__name__)
 
-SETTINGS = ("refine_edges", "processing_size", "tune", "weights")
+SETTINGS = ("refine_edges", "processing_size", "tune", "weights", "motion")
 """Fields of ``Propagate`` that another matte can depend on, besides the engine and the confidence layer."""
 
 
@@ -76,7 +76,8 @@ class Staleness:
             engine: what the job's ``auto`` means.
         """
         request = Propagate(**job.request)
-        if request.remake:
+        if request.remake or request.motion != "off":
+            # What motion says of a frame depends on the frames around it, and so on the range.
             return []
         candidates = [
             matte

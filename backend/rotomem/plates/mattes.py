@@ -27,6 +27,9 @@ RESERVED_NAMES = ("rgba", "rgb", "alpha", "all", "none")
 CONFIDENCE_LAYER = "confidence"
 """Channel ``confidence.A``, which Nuke shows as ``confidence.alpha``, as it shows each object's layer."""
 
+MOTION_ERROR_LAYER = "motion_error"
+"""Channel ``motion_error.A``, likewise."""
+
 CONFIDENCE_LEVELS = 255
 """Steps that the layer is rounded to: it is noise below them, which would make the file three times as large."""
 
@@ -48,6 +51,7 @@ class MatteMetadata:
             where it was not measured.
         disagreement: of the forward and the backward pass, in [0, 1]: 0 is the same matte, 1 two without a common
             pixel; None where only one pass came here, or none.
+        motion_error: area that motion takes for wrong over the matte's area, at least 0; None where it was not asked.
     """
 
     engine: str
@@ -58,6 +62,7 @@ class MatteMetadata:
     project_version: str = __version__
     confidence: float | None = None
     disagreement: float | None = None
+    motion_error: float | None = None
 
 
 def check_object_name(name: str) -> None:
@@ -72,9 +77,10 @@ def check_object_name(name: str) -> None:
         )
     if name.lower() in RESERVED_NAMES:
         raise AnnotationError(f"the object name {name!r} is one of Nuke's own layers; call the object something else")
-    if name.lower() == CONFIDENCE_LAYER:
+    if name.lower() in (CONFIDENCE_LAYER, MOTION_ERROR_LAYER):
         raise AnnotationError(
-            f"the object name {name!r} is the layer that holds a matte's confidence; call the object something else"
+            f"the object name {name!r} is the layer that holds a matte's {name.lower().replace('_', ' ')}; "
+            "call the object something else"
         )
 
 
@@ -86,6 +92,7 @@ def write_mattes(
     pixel_aspect: float,
     metadata: MatteMetadata,
     confidence: NDArray[np.float32] | None = None,
+    motion_error: NDArray[np.float32] | None = None,
 ) -> WrittenFile:
     """Write one frame's mattes as a half-float ZIP EXR.
 
@@ -96,6 +103,7 @@ def write_mattes(
     Args:
         mattes: object name to (H, W) in [0, 1], H and W as in ``display_window``; at least one.
         confidence: (H, W) in [0, 1], 1 is certain, for channel ``confidence.A``; rounded to 1/255.
+        motion_error: likewise, 1 is certainly wrong, for channel ``motion_error.A``.
 
     Raises:
         AnnotationError: an object name that cannot be a layer.
@@ -112,14 +120,15 @@ def write_mattes(
         if not (matte.min() >= 0.0 and matte.max() <= 1.0):  # Also true of NaN.
             raise ValueError(f"matte {name!r} has values outside [0, 1]")
     layers = dict(mattes)
-    if confidence is not None:
-        rounded = np.rint(confidence * np.float32(CONFIDENCE_LEVELS)) / np.float32(CONFIDENCE_LEVELS)
-        layers[CONFIDENCE_LAYER] = np.asarray(rounded, dtype=np.float32)
+    for layer, figures in ((CONFIDENCE_LAYER, confidence), (MOTION_ERROR_LAYER, motion_error)):
+        if figures is not None:
+            rounded = np.rint(figures * np.float32(CONFIDENCE_LEVELS)) / np.float32(CONFIDENCE_LEVELS)
+            layers[layer] = np.asarray(rounded, dtype=np.float32)
     # Filled layer by layer: ten objects in 4K would take 0.4 GB more as a stack of single precision.
     stack = np.empty((display_window.height, display_window.width, 1 + len(layers)), np.float16)
     stack[..., 0] = _union(list(mattes.values()))
-    for index, layer in enumerate(layers.values(), start=1):
-        stack[..., index] = layer
+    for index, values in enumerate(layers.values(), start=1):
+        stack[..., index] = values
     spec = _matte_spec(list(layers), display_window, pixel_aspect, metadata)
     return publish_file(path, lambda target: _encode(target, spec, stack))
 
@@ -143,6 +152,7 @@ def read_matte_metadata(path: Path) -> MatteMetadata:
             project_version=str(found[_PREFIX + "version"]),
             confidence=_optional_figure(found, "confidence"),
             disagreement=_optional_figure(found, "disagreement"),
+            motion_error=_optional_figure(found, "motion_error"),
         )
     except (KeyError, ValueError) as error:
         raise PlateUnreadableError(
@@ -198,7 +208,8 @@ def _matte_spec(layers: list[str], window: Window, pixel_aspect: float, metadata
     spec.attribute(_PREFIX + "revision", metadata.revision)
     spec.attribute(_PREFIX + "weights_sha256", metadata.weights_sha256)
     spec.attribute(_PREFIX + "version", metadata.project_version)
-    for name, value in (("confidence", metadata.confidence), ("disagreement", metadata.disagreement)):
+    for name in ("confidence", "disagreement", "motion_error"):
+        value = getattr(metadata, name)
         if value is not None:
             spec.attribute(_PREFIX + name, float(value))
     return spec

@@ -42,6 +42,8 @@ class PropagatedFrame:
         disagreement: of the forward and the backward pass, in [0, 1]: the sum of abs(forward - backward) over all
             pixels and objects that were reached from both sides, divided by that of max(forward, backward). 0 is the
             same matte, 1 two mattes without a common pixel; None where no object was reached from both sides.
+        motion_error: (H, W) in [0, 1], how surely a second opinion on motion takes a pixel for wrong; None without one.
+        relative_error: its area in error over the area of the matte, of the worst object; None without one.
     """
 
     frame: int
@@ -50,6 +52,8 @@ class PropagatedFrame:
     annotated: bool
     timings_s: Mapping[str, float] = field(default_factory=dict)
     disagreement: float | None = None
+    motion_error: Image | None = None
+    relative_error: float | None = None
 
 
 class Engine(Protocol):

@@ -29,6 +29,7 @@ class MatteSign:
     Args:
         area: share of the picture above one half.
         confidence, disagreement: from its metadata; None where they were not measured.
+        motion_error: likewise.
         entropy: mean over the matte, bits.
         small: (h, w) in [0, 1], ``SIGN_SIDE_PX`` on the longer side.
         mask: (h, w), 0 to 255, at most ``MASK_SIDE_PX`` on the shorter side.
@@ -37,6 +38,7 @@ class MatteSign:
     area: float
     confidence: float | None
     disagreement: float | None
+    motion_error: float | None
     entropy: float
     small: NDArray[np.float32]
     mask: NDArray[np.uint8]
@@ -69,6 +71,10 @@ class MatteSigns:
             instability=self._instability(),
         )
         return replace(signs, visible=signs.visible & [first <= frame <= last for frame in self._frames])
+
+    def motion_errors(self) -> NDArray[np.float64]:
+        """Return (T,), area that motion takes for wrong over the matte's; NaN where it was not asked."""
+        return _figures([None if sign is None else sign.motion_error for sign in self._signs])
 
     def masks(self, size: tuple[int, int]) -> torch.Tensor:
         """Return (T, H, W) in [0, 1] at ``size``; 1 everywhere on frames without a matte: the whole picture counts."""
@@ -130,15 +136,16 @@ def _read(path: Path, frame: int) -> MatteSign:
     matte = read_alpha(path, frame)
     try:
         metadata = read_matte_metadata(path)
-        confidence, disagreement = metadata.confidence, metadata.disagreement
+        confidence, disagreement, motion = metadata.confidence, metadata.disagreement, metadata.motion_error
     except PlateUnreadableError:  # another program's matte, since it could be decoded
-        confidence = disagreement = None
+        confidence = disagreement = motion = None
     height, width = matte.shape
     mask = _shrunk(matte, MASK_SIDE_PX / min(height, width))
     return MatteSign(
         area=float((matte > 0.5).mean()),
         confidence=confidence,
         disagreement=disagreement,
+        motion_error=motion,
         entropy=float(matte_entropy(torch.from_numpy(matte)[None, None])[0]),
         small=_shrunk(matte, SIGN_SIDE_PX / max(height, width)),
         mask=np.rint(mask * 255).astype(np.uint8),

@@ -54,8 +54,10 @@ class MatteWriter:
                 annotated=result.annotated,
                 confidence=confidence,
                 disagreement=result.disagreement,
+                motion_error=result.relative_error,
             ),
             confidence=result.confidence if self._with_confidence else None,
+            motion_error=result.motion_error,
         )
         return MatteWritten(
             frame=result.frame,

@@ -19,6 +19,7 @@ from rotomem.propagation.gaps import distance_from
 from rotomem.propagation.shot_tuning import ShotTuning, TunedToShot
 from rotomem.session.annotated_mattes import rasterize_annotations
 from rotomem.session.matte_writer import MatteWriter
+from rotomem.session.motion_uses import second_opinion
 from rotomem.session.seams import SeamMeter
 from rotomem.session.shot import MatteWritten, Progress, PropagationSummary, PropagationTask
 from rotomem.session.task_checks import check_overwriting, check_task
@@ -89,6 +90,14 @@ def _propagate(
 
     started = time.monotonic()
     done: list[int] = []
+    engine = second_opinion(
+        task,
+        source,
+        engine,
+        annotations,
+        tell=lambda phase: on_progress(Progress(len(kept), len(frames), phase, 0.0)),
+        cancelled=cancelled,
+    )
     writer = MatteWriter(task, source, engine)
     seams = SeamMeter(source, annotated, frames)
     for run in _runs(frames, kept, task.focus):

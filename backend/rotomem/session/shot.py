@@ -67,6 +67,9 @@ class PropagationTask:
         tuning_dir: where that cache lies; None keeps nothing.
         feature_dir: where encoded frames outlive the process, for engines that encode any; None keeps none on disk.
         feature_bytes: that they may have there.
+        motion: use of a second opinion from motion: ``off``; ``errors`` writes where it takes the mattes for wrong;
+            ``correct`` also edits them there if the engine is not sure either; ``exemplars`` puts frames on which
+            motion shows the object into the memory of engines that have one; ``all`` is both of these.
     """
 
     plate: PlateReference
@@ -91,6 +94,7 @@ class PropagationTask:
     tuning_dir: Path | None = None
     feature_dir: Path | None = None
     feature_bytes: int = 0
+    motion: str = "off"
 
 
 @dataclass(frozen=True)

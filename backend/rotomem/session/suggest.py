@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-AUTO, LIKENESS, SPREAD = "auto", "likeness", "spread"
-SCORINGS = (AUTO, "need", "confidence", "disagreement", "instability", "combined", SPREAD, LIKENESS)
+AUTO, LIKENESS, SPREAD, MOTION = "auto", "likeness", "spread", "motion"
+SCORINGS = (AUTO, "need", "confidence", "disagreement", "instability", "combined", SPREAD, LIKENESS, MOTION)
 """What ``SuggestionTask.scoring`` takes; backend/docs/suggestion.md says what each looks at."""
 
 
@@ -64,7 +64,8 @@ class Suggestion:
 
     Args:
         frame: Nuke frame number.
-        score: >= 0, higher is better; comparable within one call. For ``likeness`` the distance to what is drawn, else
+        score: >= 0, higher is better; comparable within one call. For ``likeness`` the distance to what is drawn, for
+            ``motion`` the predicted relative error times the distance in frames to the nearest drawn one, else
             the share of the shot's expected error that drawing this frame takes away.
         reason: for the artist.
     """
@@ -106,7 +107,8 @@ def suggest_shot(
     signs = read_matte_signs(task.matte_pattern, task.matte_files, frames, step=steps.counter(len(frames), "reading"))
     annotated = [frame - frames[0] for frame in task.annotated]
     outside = sum(not task.first <= frame <= task.last for frame in frames)
-    ranked = (_by_likeness if task.scoring == LIKENESS else _by_need)(task, frames, signs, annotated, outside, steps)
+    rank = {LIKENESS: _by_likeness, MOTION: _by_motion}.get(task.scoring, _by_need)
+    ranked = rank(task, frames, signs, annotated, outside, steps)
     found = [
         Suggestion(frames[0] + choice.index, choice.score, choice.reason.value)
         for choice in ranked
@@ -146,6 +148,22 @@ def _by_need(
     del steps
     weights = WEIGHTS["need" if task.scoring == AUTO else task.scoring]
     return rank_by_need(signs.figures(task.first, task.last, annotated), annotated, task.count + outside, weights)
+
+
+def _by_motion(
+    task: SuggestionTask, frames: range, signs: MatteSigns, annotated: list[int], outside: int, steps: _Steps
+) -> list[RankedFrame]:
+    import numpy as np
+
+    from rotomem.suggestion import rank_by_motion_error
+
+    del frames, steps
+    errors = signs.motion_errors()
+    if np.isnan(errors).all():
+        raise SettingError(
+            "no matte says how far motion takes it for wrong; propagate with --motion errors, or choose another scoring"
+        )
+    return rank_by_motion_error(errors, annotated, task.count + outside)
 
 
 def _by_likeness(

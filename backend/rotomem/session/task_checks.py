@@ -11,6 +11,7 @@ from rotomem.errors import AnnotationError, AnnotationRangeError, OutputUnwritab
 from rotomem.plates import FramePattern, PlateSource, check_object_name
 from rotomem.session.shot import PropagationTask
 
+MOTION_USES = ("off", "errors", "correct", "exemplars", "all")
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 
 
@@ -36,6 +37,8 @@ def check_task(task: PropagationTask) -> None:
     check_output(task.output_pattern, task.first)
     if task.processing_size < 0:
         raise SettingError(f"the processing size is {task.processing_size}; give pixels, or 0 for the engine's own")
+    if task.motion not in MOTION_USES:
+        raise SettingError(f"there is no use of motion {task.motion!r}; choose one of {', '.join(MOTION_USES)}")
     if not DEVICE.fullmatch(task.device):
         raise SettingError(f"device is {task.device!r}; give auto, cpu, cuda or cuda:N")
     if not task.annotations:

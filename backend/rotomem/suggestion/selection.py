@@ -30,6 +30,7 @@ class Reason(str, Enum):
     UNSURE = "the matte is least sure here"
     UNSTEADY = "the matte jumps here"
     LOST = "the matte loses the object here"
+    MOTION_DISAGREES = "motion shows something else here than the matte"
     FAR = "far from the frames you have drawn"
 
 

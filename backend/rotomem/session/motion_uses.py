@@ -1,0 +1,89 @@
+"""What motion has to say on a propagation: exemplars for its memory, and a critic of its mattes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from rotomem.config import Settings
+from rotomem.errors import CancelledError
+from rotomem.plates import PlateSource
+from rotomem.propagation.classical_motion import MotionProposal, find_cuts, propose_objects, split_at_cuts
+from rotomem.propagation.criticised_engine import CriticisedEngine
+from rotomem.propagation.engine import Annotations, Engine
+from rotomem.propagation.flow import PlateFlow
+from rotomem.propagation.motion_critic import ClassicalCritic, Critic, NetworkCritic
+from rotomem.propagation.motion_exemplars import TakesExemplars, find_exemplars
+from rotomem.propagation.motion_networks import FOLDER, has_motion_networks, load_motion_networks
+from rotomem.propagation.xmem_engine import choose_device
+from rotomem.session.shot import PropagationTask
+
+log = logging.getLogger(__name__)
+
+FLOW_SIDE_PX = 320
+"""Longer side: what moves is found as well as at twice that, in a quarter of the time; see ``docs/motion.md``."""
+
+
+def second_opinion(
+    task: PropagationTask,
+    source: PlateSource,
+    engine: Engine,
+    annotations: Annotations,
+    *,
+    tell: Callable[[str], None],
+    cancelled: Callable[[], bool],
+) -> Engine:
+    """Return the engine that does what ``task.motion`` asks for; ``engine`` itself where that is nothing.
+
+    Args:
+        tell: hears the phase.
+
+    Raises:
+        CancelledError: asked to stop.
+    """
+    if isinstance(engine, TakesExemplars):
+        engine.exemplars = ()
+    if task.motion == "off":
+        return engine
+    tell("finding motion")
+    flow = PlateFlow(source, longer_side_px=FLOW_SIDE_PX)
+    proposals = propose_shots(task, source, flow, annotations, cancelled=cancelled)
+    if task.motion in ("exemplars", "all"):
+        if isinstance(engine, TakesExemplars):
+            engine.exemplars = find_exemplars(source, flow, proposals, task.objects, annotations, cancelled=cancelled)
+            log.info("exemplars from motion: frames %s", [exemplar.frame for exemplar in engine.exemplars])
+        else:
+            log.warning("engine %s has no memory, so that exemplars from motion are of no use to it", engine.name)
+    if task.motion == "exemplars":
+        return engine
+    critic = _critic(task, flow, proposals)
+    return CriticisedEngine(engine, critic, flow, correct=task.motion in ("correct", "all"))
+
+
+def propose_shots(
+    task: PropagationTask,
+    source: PlateSource,
+    flow: PlateFlow,
+    annotations: Annotations,
+    *,
+    cancelled: Callable[[], bool],
+) -> list[MotionProposal]:
+    """Return what moves, shot by shot, over all frames that the task needs."""
+    named = [*annotations, max(task.plate.first, task.first - task.handles)]
+    frames = range(min(named), max(*annotations, min(task.plate.last, task.last + task.handles)) + 1)
+
+    def step() -> None:
+        if cancelled():
+            raise CancelledError("cancelled before the first frame; nothing was changed")
+
+    plate_px = max(source.size) / max(flow.size)
+    shots = split_at_cuts(frames, find_cuts(source, frames, step=step))
+    return [propose_objects(flow, shot, plate_px=plate_px, step=step) for shot in shots]
+
+
+def _critic(task: PropagationTask, flow: PlateFlow, proposals: list[MotionProposal]) -> Critic:
+    """Return the networks' critic where their weights are, else the classical one."""
+    folder = (task.weights_dir or Settings.load().weights_dir) / FOLDER
+    if has_motion_networks(folder):
+        return NetworkCritic(flow, load_motion_networks(folder, device=choose_device(task.device)))
+    return ClassicalCritic(proposals)
