@@ -10,6 +10,7 @@ import torch
 
 from rotomem.cli import main
 from rotomem.commands import benchmark_long, benchmark_rounds
+from rotomem.commands.benchmark import PUBLISHED
 from rotomem.commands.benchmark_shot import moving_shot
 from tiny_networks import random_network
 
@@ -30,7 +31,7 @@ def test_a_published_suggestion_is_ours(capsys: pytest.CaptureFixture[str]) -> N
     assert "suggestions differ" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("engine", ["copy", "xmem"])
+@pytest.mark.parametrize("engine", ["copy", PUBLISHED])
 def test_long_shots_are_propagated_to_the_end(engine: str) -> None:
     figures = benchmark_long.measure(engine, 8, 64, 48, 2)
     assert figures["frames"] == 8

@@ -30,15 +30,19 @@ EXAMPLES = """examples:
   rotomem benchmark long                                   peak memory at 200 and 2,000 frames, and in 4K
 
 phases: each row runs in a process of its own on the demo's shot with its first and last frame annotated, from EXR
-files to EXR mattes. Where no weights are installed, xmem runs the published configuration with random weights: the same
-work, worthless mattes.
+files to EXR mattes. xmem runs the weights that a job would run; xmem-published runs the published configuration with
+random weights: the same work, worthless mattes. rounds and long say in their tables what they run.
 """
 RANDOM_WEIGHTS = "random"
+PUBLISHED = "xmem-published"
+"""Engine ``xmem`` as it runs weights without the flow cue: working, long-term and sensory memory, passes both ways."""
+
+ENGINES = f"warp,xmem,{PUBLISHED}"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("kind", nargs="?", choices=["phases", "rounds", "long"], default="phases")
-    parser.add_argument("--engines", default="warp,xmem", help="phases, long: comma-separated")
+    parser.add_argument("--engines", default=ENGINES, help=f"phases, long: comma-separated (default: {ENGINES})")
     parser.add_argument("--sizes", default="720x480,1920x1080", help="phases: comma-separated plate sizes, pixels")
     parser.add_argument("--size", help="rounds: plate size (default: 432x240)")
     parser.add_argument("--frames", type=_count, help="length of the shot (default: phases 8, rounds 20)")
@@ -141,16 +145,14 @@ def measure(engine_name: str, shot: DemoShot, folder: Path, settings: Settings) 
 
 
 def _engine(name: str, settings: Settings) -> Engine:
-    from rotomem.errors import WeightsMissingError
     from rotomem.propagation import make_engine
 
-    try:
+    if name != PUBLISHED:
         return make_engine(name, device=settings.device, weights="", weights_dir=settings.weights_dir)
-    except WeightsMissingError:
-        from rotomem.propagation.xmem_engine import XMemEngine
-        from rotomem.vos import Network, NetworkConfig
+    from rotomem.propagation.xmem_engine import XMemEngine
+    from rotomem.vos import Network, NetworkConfig
 
-        return XMemEngine(Network(NetworkConfig()), weights_sha256=RANDOM_WEIGHTS, device=settings.device)
+    return XMemEngine(Network(NetworkConfig()), weights_sha256=RANDOM_WEIGHTS, device=settings.device)
 
 
 class _TimedEngine:

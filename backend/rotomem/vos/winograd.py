@@ -19,6 +19,9 @@ from torch.nn import functional as F
 TILES_AT_ONCE = 512
 """Tiles transformed at once: their 36 planes stay near the processor and bounded in memory, whatever the image."""
 
+PAIRS_AT_ONCE = 1 << 14
+"""Pairs of channels whose weights are transformed at once: in float64 they stay near the processor."""
+
 _INPUT = {
     2: [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]],
     4: [
@@ -50,9 +53,12 @@ _OUTPUT = {
 def transform_weight(weight: Tensor, tile: int) -> Tensor:
     """Return ((tile + 2)², C_in, C_out) for :func:`winograd_conv3x3` from (C_out, C_in, 3, 3); ``tile`` is 2 or 4."""
     g = torch.tensor(_WEIGHT[tile], dtype=torch.float64)
-    taps = weight.detach().double().permute(2, 3, 1, 0).flatten(2).flatten(0, 1)
-    # In float64, then rounded once: rounding in what keys are made of decides near ties in memory.
-    planes = (torch.kron(g, g) @ taps).to(weight.dtype)
+    to_planes = torch.kron(g, g)
+    taps = weight.detach().permute(2, 3, 1, 0).contiguous().view(9, -1)
+    planes = taps.new_empty(len(to_planes), taps.shape[1])
+    for few, filled in zip(*(torch.split(whole, PAIRS_AT_ONCE, dim=1) for whole in (taps, planes)), strict=True):
+        # In float64, then rounded once: rounding in what keys are made of decides near ties in memory.
+        filled.copy_(to_planes @ few.double())
     return planes.view(-1, weight.shape[1], weight.shape[0])
 
 
