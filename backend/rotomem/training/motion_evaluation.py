@@ -9,66 +9,86 @@ alike. A clip in which the method finds nothing gets empty mattes.
 from __future__ import annotations
 
 import argparse
+import random
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from rotomem.engine_names import SHIPPED_WEIGHTS
+from rotomem.errors import SettingError
 from rotomem.propagation.classical_motion import MotionProposal, propose_objects
 from rotomem.propagation.engine import Image
-from rotomem.propagation.flow import LONGER_SIDE_PX, PlateFlow
+from rotomem.propagation.flow import PlateFlow
+from rotomem.session.motion_task import FLOW_SIDE_PX
 from rotomem.training.footage import Footage, FootageSource, HeldOutShot, find_clips
 from rotomem.training.matte_samples import sampled_frames, save_samples
 from rotomem.training.measurement_log import MeasurementLog
 from rotomem.training.metrics import Mask, boundary_f, region_j, temporal_stability
 from rotomem.training.scores import ClipScore, Condition, EvaluationReport, format_table
 
-ENGINE = "classical"
+CLASSICAL = "classical"
 MEASUREMENTS = "motion.jsonl"
 SAMPLES_FOLDER = "mattes"
+
+Proposer = Callable[[Footage, int], Mapping[str, tuple[Mask, float]]]
+"""Footage and the flow's longer side to mattes (T, H, W) and seconds, by name."""
 
 
 def measure_proposals(
     footage: Sequence[FootageSource],
     *,
     out: Path,
-    longer_side_px: int = LONGER_SIDE_PX,
+    longer_side_px: int = FLOW_SIDE_PX,
+    proposers: Mapping[tuple[str, ...], Proposer] | None = None,
+    weights_sha256: str = "",
     on_score: Callable[[ClipScore], None] = lambda score: None,
 ) -> EvaluationReport:
-    """Measure the classical proposal on each piece of footage that ``out`` does not hold yet.
+    """Measure proposals on each piece of footage that ``out`` does not hold yet.
 
     Args:
         longer_side_px: of the flow.
+        proposers: by the names of what they give; the classical one alone unless given.
+        weights_sha256: of the networks.
         on_score: told each new measurement.
 
     Raises:
         OutputUnwritableError: ``out`` cannot be written.
     """
+    proposers = proposers or {(CLASSICAL,): classical_mattes}
     log = MeasurementLog(out / MEASUREMENTS)
     scores = []
     for source in footage:
-        condition = Condition(set=source.set, clip=source.name, engine=ENGINE, annotations=0)
-        fingerprint = f"{source.fingerprint}@{longer_side_px}"
-        score = log.find(condition, fingerprint)
-        if score is None:
-            clip = source.open()
-            started = time.monotonic()
-            mattes = propose_mattes(clip, longer_side_px=longer_side_px)
-            score = score_mattes(condition, mattes, clip, seconds=time.monotonic() - started)
-            save_samples(out / SAMPLES_FOLDER, condition, mattes[sampled_frames([], len(mattes))])
-            log.add(score, fingerprint)
-            on_score(score)
-        scores.append(score)
+        for names, proposer in proposers.items():
+            weights = "" if names == (CLASSICAL,) else weights_sha256
+            fingerprint = f"{source.fingerprint}@{longer_side_px}"
+            conditions = {
+                name: Condition(set=source.set, clip=source.name, engine=name, annotations=0, weights_sha256=weights)
+                for name in names
+            }
+            found = {name: log.find(condition, fingerprint) for name, condition in conditions.items()}
+            if not all(found.values()):
+                clip = source.open()
+                for name, (mattes, seconds) in proposer(clip, longer_side_px).items():
+                    score = score_unions(conditions[name], mattes, clip, seconds=seconds)
+                    save_samples(out / SAMPLES_FOLDER, conditions[name], mattes[sampled_frames([], len(mattes))])
+                    log.add(score, fingerprint)
+                    on_score(score)
+                    found[name] = score
+            scores += [score for score in found.values() if score is not None]
     return EvaluationReport(tuple(scores))
 
 
-def propose_mattes(clip: Footage, *, longer_side_px: int) -> Mask:
+def classical_mattes(clip: Footage, longer_side_px: int) -> dict[str, tuple[Mask, float]]:
     """Return (T, H, W): the clip's main objects, from motion alone."""
+    started = time.monotonic()
     flow = PlateFlow(clip, longer_side_px=longer_side_px)
     frames = range(len(clip.truth))
     proposal = propose_objects(flow, frames, plate_px=max(clip.size) / max(flow.size), step=lambda: None)
-    return np.stack([main_matte(proposal, frame, clip.image(frame)) > 0.5 for frame in frames])
+    mattes = np.stack([main_matte(proposal, frame, clip.image(frame)) > 0.5 for frame in frames])
+    return {CLASSICAL: (mattes, time.monotonic() - started)}
 
 
 def main_matte(proposal: MotionProposal, frame: int, image: Image) -> Image:
@@ -77,7 +97,7 @@ def main_matte(proposal: MotionProposal, frame: int, image: Image) -> Image:
     return np.max(mattes, axis=0) if mattes else np.zeros(image.shape[:2], np.float32)
 
 
-def score_mattes(condition: Condition, mattes: Mask, clip: Footage, *, seconds: float) -> ClipScore:
+def score_unions(condition: Condition, mattes: Mask, clip: Footage, *, seconds: float) -> ClipScore:
     """Measure (T, H, W) against the union of the truth's objects."""
     truth = clip.truth.max(axis=1) > 0.5
     pairs = list(zip(mattes, truth, strict=True))
@@ -96,29 +116,63 @@ def score_mattes(condition: Condition, mattes: Mask, clip: Footage, *, seconds: 
 
 def main() -> None:
     """``python -m rotomem.training.motion_evaluation --clips CLIPS --out FOLDER``."""
-    parser = argparse.ArgumentParser(description="J, F and T of the classical motion proposal, at 0 annotated frames.")
+    parser = argparse.ArgumentParser(description="J, F and T of mattes from motion alone, at 0 annotated frames.")
     parser.add_argument("--clips", type=Path, help="folder of clips; see `rotomem evaluate --help`")
     parser.add_argument("--only", help="comma-separated names of clips")
+    parser.add_argument("--draw", type=int, metavar="N", help="only so many of the clips, drawn by --seed")
+    parser.add_argument("--seed", type=int, default=1, help="of --draw")
     parser.add_argument("--synthetic", type=int, default=0, metavar="N", help="held-out synthetic shots")
-    parser.add_argument("--flow-size", type=int, default=LONGER_SIDE_PX, help="longer side of the flow, pixels")
+    parser.add_argument("--flow-size", type=int, default=FLOW_SIDE_PX, help="longer side of the flow, pixels")
+    parser.add_argument("--networks", type=Path, help="measure the motion networks in this folder too")
+    parser.add_argument(
+        "--key-weights", type=Path, default=SHIPPED_WEIGHTS, help="of the key encoder that they see with"
+    )
+    parser.add_argument("--adapt-steps", type=int, default=0, help="measure per-shot adaptation too, of so many steps")
     parser.add_argument("--out", type=Path, required=True, help="keeps every measurement; the same command goes on")
     options = parser.parse_args()
     only = options.only.split(",") if options.only else None
     footage: list[FootageSource] = list(find_clips(options.clips, only)) if options.clips else []
+    if options.draw is not None:
+        footage = draw_footage(footage, options.draw, seed=options.seed)
     footage += [HeldOutShot(index) for index in range(options.synthetic)]
+    proposers: dict[tuple[str, ...], Proposer] = {(CLASSICAL,): classical_mattes}
+    sha256 = ""
+    if options.networks:
+        from rotomem.training.network_proposals import NetworkProposer
+
+        networks = NetworkProposer(options.networks, key_weights=options.key_weights, adapt_steps=options.adapt_steps)
+        proposers[networks.names] = networks
+        sha256 = networks.sha256
     report = measure_proposals(
-        footage, out=options.out, longer_side_px=options.flow_size, on_score=lambda score: _show(score)
+        footage,
+        out=options.out,
+        longer_side_px=options.flow_size,
+        proposers=proposers,
+        weights_sha256=sha256,
+        on_score=lambda score: show(score),
     )
-    _tell(format_table(report))
+    tell(format_table(report))
 
 
-def _show(score: ClipScore) -> None:
-    _tell(f"{score.condition.clip:24} J {score.j:.3f} F {score.f:.3f} T {score.t:.3f} {score.seconds:6.1f} s")
+def draw_footage(footage: Sequence[FootageSource], count: int, *, seed: int) -> list[FootageSource]:
+    """Return ``count`` of the clips, drawn by a seed, in their order. Raises ``SettingError`` if there are fewer."""
+    if not 0 < count <= len(footage):
+        raise SettingError(f"{count} clips cannot be drawn from {len(footage)}; give --draw 1 to {len(footage)}")
+    chosen = random.Random(seed).sample(range(len(footage)), count)
+    return [footage[index] for index in sorted(chosen)]
 
 
-def _tell(text: str) -> None:
-    import sys
+def show(score: ClipScore) -> None:
+    """Print one measurement."""
+    condition = score.condition
+    tell(
+        f"{condition.clip:24} {condition.engine:12} J {score.j:.3f} F {score.f:.3f} T {score.t:.3f} "
+        f"{score.seconds:6.1f} s"
+    )
 
+
+def tell(text: str) -> None:
+    """Print at once, also into a file."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 

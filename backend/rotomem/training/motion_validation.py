@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -48,8 +49,9 @@ class CorrectorScores:
     given: float
 
 
+@lru_cache(maxsize=1)
 def held_out_clips(count: int, *, device: torch.device) -> list[MotionClips]:
-    """Make the clips on the CPU, whatever the device, so that scores from both can be compared."""
+    """Make the clips, once, on the CPU whatever the device, so that scores from both can be compared."""
     specs = [
         MotionSpec(HELD_OUT_SEED + index * BATCH, BATCH, FRAMES, HEIGHT, WIDTH, real_flow=1.0) for index in range(count)
     ]

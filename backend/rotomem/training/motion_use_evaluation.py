@@ -1,0 +1,138 @@
+"""What each use of motion is worth: J, F and T of propagation with and without it, at 0, 1 and 3 annotated frames.
+
+Protocol as in ``evaluation`` where frames are annotated, and as in ``motion_evaluation`` where none is: there,
+exemplars of the main objects are propagated instead. Engines are not tuned to the shot.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import random
+import time
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from rotomem.config import Settings
+from rotomem.propagation import Engine, make_engine
+from rotomem.propagation.classical_motion import MotionProposal, propose_objects
+from rotomem.propagation.criticised_engine import CriticisedEngine
+from rotomem.propagation.flow import PlateFlow
+from rotomem.propagation.motion_critic import ClassicalCritic
+from rotomem.propagation.motion_exemplars import TakesExemplars, find_exemplars, propagate_exemplars
+from rotomem.session.motion_task import FLOW_SIDE_PX
+from rotomem.training.evaluation import annotated_frames, score_mattes
+from rotomem.training.footage import Footage, FootageSource, find_clips
+from rotomem.training.matte_samples import sampled_frames, save_samples
+from rotomem.training.measurement_log import MeasurementLog
+from rotomem.training.metrics import Mask, binarise
+from rotomem.training.motion_evaluation import MEASUREMENTS, SAMPLES_FOLDER, score_unions, show, tell
+from rotomem.training.scores import ClipScore, Condition, EvaluationReport, format_table
+
+USES = ("off", "correct", "exemplars")
+
+
+def measure_uses(
+    footage: Sequence[FootageSource], engines: Sequence[str], uses: Sequence[str], counts: Sequence[int], *, out: Path
+) -> EvaluationReport:
+    """Measure what ``out`` does not hold yet.
+
+    Args:
+        engines: ``warp`` or ``xmem``; exemplars are of use to ``xmem`` alone, and where nothing is annotated.
+        uses: of ``USES``.
+        counts: numbers of annotated frames.
+
+    Raises:
+        OutputUnwritableError: ``out`` cannot be written.
+    """
+    log = MeasurementLog(out / MEASUREMENTS)
+    scores = []
+    for count, engine_name, use, source in product(counts, engines, uses, footage):
+        if (use == "exemplars" and engine_name != "xmem" and count) or (use != "exemplars" and not count):
+            continue
+        label = engine_name if use == "off" else f"{engine_name} {use}"
+        condition = Condition(set=source.set, clip=source.name, engine=label, annotations=count)
+        fingerprint = f"{source.fingerprint}@{FLOW_SIDE_PX}"
+        score = log.find(condition, fingerprint)
+        if score is None:
+            engine = make_engine(engine_name, weights_dir=Settings.load().weights_dir, tune=False)
+            score = _measure(source.open(), engine, use, condition, out)
+            log.add(score, fingerprint)
+            show(score)
+        scores.append(score)
+    return EvaluationReport(tuple(scores))
+
+
+def _measure(clip: Footage, engine: Engine, use: str, condition: Condition, out: Path) -> ClipScore:
+    truth = clip.truth
+    given = annotated_frames(condition.annotations, len(truth)) if condition.annotations else []
+    started = time.monotonic()
+    mattes = _without_annotation(clip, engine) if not given else _with_annotations(clip, engine, use, given)
+    seconds = time.monotonic() - started
+    save_samples(out / SAMPLES_FOLDER, condition, np.asarray(mattes[sampled_frames(given, len(mattes))].any(axis=1)))
+    if not given:
+        return score_unions(condition, np.asarray(mattes.any(axis=1)), clip, seconds=seconds)
+    return dataclasses.replace(score_mattes(mattes, binarise(truth), given, condition), seconds=seconds)
+
+
+def _with_annotations(clip: Footage, engine: Engine, use: str, given: Sequence[int]) -> Mask:
+    names = [f"object_{index + 1}" for index in range(clip.truth.shape[1])]
+    annotations = {frame: dict(zip(names, clip.truth[frame], strict=True)) for frame in given}
+    flow = PlateFlow(clip, longer_side_px=FLOW_SIDE_PX)
+    if use == "exemplars" and isinstance(engine, TakesExemplars):
+        engine.exemplars = find_exemplars(clip, flow, [_propose(clip, flow)], names, annotations)
+    if use == "correct":
+        engine = CriticisedEngine(engine, ClassicalCritic([_propose(clip, flow)]), flow, correct=True)
+    mattes = np.zeros(clip.truth.shape, dtype=np.bool_)
+    for result in engine.propagate(clip, annotations, names, range(len(clip.truth)), cancelled=lambda: False):
+        mattes[result.frame] = binarise(result.mattes)
+    return mattes
+
+
+def _without_annotation(clip: Footage, engine: Engine) -> Mask:
+    """Propagate exemplars of the main objects."""
+    flow = PlateFlow(clip, longer_side_px=FLOW_SIDE_PX)
+    proposal = _propose(clip, flow)
+    names = [f"object_{index + 1}" for index in range(len(proposal.main_objects()))]
+    exemplars = find_exemplars(clip, flow, [proposal], names, {})
+    frames = range(len(clip.truth))
+    mattes = np.zeros((len(frames), 1, *clip.size), dtype=np.bool_)
+    for frame, found, _ in propagate_exemplars(engine, clip, exemplars, frames, cancelled=lambda: False):
+        mattes[frame, 0] = np.any([matte > 0.5 for matte in found.values()], axis=0)
+    return mattes
+
+
+def _propose(clip: Footage, flow: PlateFlow) -> MotionProposal:
+    plate_px = max(clip.size) / max(flow.size)
+    return propose_objects(flow, range(len(clip.truth)), plate_px=plate_px, step=lambda: None)
+
+
+def main() -> None:
+    """``python -m rotomem.training.motion_use_evaluation --clips CLIPS --out FOLDER``."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=Path, required=True, help="folder of clips; see `rotomem evaluate --help`")
+    parser.add_argument("--only", help="comma-separated names of clips")
+    parser.add_argument("--sample", type=int, metavar="N", help="N of the clips, drawn with seed 0")
+    parser.add_argument("--engines", default="warp", help="comma-separated: warp, xmem")
+    parser.add_argument("--uses", default=",".join(USES), help="comma-separated")
+    parser.add_argument("--annotations", default="0,1,3", help="comma-separated numbers of annotated frames")
+    parser.add_argument("--out", type=Path, required=True, help="keeps every measurement; the same command goes on")
+    options = parser.parse_args()
+    footage = list(find_clips(options.clips, options.only.split(",") if options.only else None))
+    if options.sample:
+        footage = random.Random(0).sample(footage, min(options.sample, len(footage)))
+    report = measure_uses(
+        footage,
+        options.engines.split(","),
+        options.uses.split(","),
+        [int(count) for count in options.annotations.split(",")],
+        out=options.out,
+    )
+    tell(format_table(report))
+
+
+if __name__ == "__main__":
+    main()
