@@ -285,13 +285,18 @@ class Client:
         device: str = "auto",
         refine_edges: bool = True,
         priority: int = 1,
+        engine: str = "motion",
+        weights: str = "",
     ) -> Job:
         """Start making mattes of what moves, without any annotation; ``Job.events`` tells of each with a confidence.
+
+        With another ``engine`` the best of them are propagated over the shot.
 
         It ends in ``JobFinished`` with engine ``motion``; its ``warnings`` begin with what was found in each shot, such
         as that there is no motion to speak of. The session's first object is the one that moves most.
         """
-        return self._start_job(ProposeMotion(session_id, first, last, flow, device, refine_edges, priority))
+        request = ProposeMotion(session_id, first, last, flow, device, refine_edges, priority, engine, weights)
+        return self._start_job(request)
 
     def prompt(
         self,

@@ -448,6 +448,8 @@ class ProposeMotion(Request):
 
     Args:
         flow: ``auto`` is RAFT where the daemon has its weights, else DIS.
+        engine: ``motion`` gives the masks that motion shows; another engine, or ``auto``, propagates the best of them.
+        weights: for that engine, as for ``Propagate``.
         refine_edges, device, priority: as for ``Propagate``.
     """
 
@@ -460,6 +462,8 @@ class ProposeMotion(Request):
     device: str = field(default="auto", metadata=kind(_DEVICE))
     refine_edges: bool = field(default=True, metadata=kind(Flag()))
     priority: int = field(default=1, metadata=kind(Integer(0, 2)))
+    engine: str = field(default="motion", metadata=kind(_ENGINE))
+    weights: str = field(default="", metadata=kind(_WEIGHTS))
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -207,9 +207,10 @@ GOLDEN: list[tuple[Message, bytes, tuple[bytes, ...]]] = [
         (),
     ),
     (
-        ProposeMotion("sh010", 1001, 1100, "dis", "cpu", False, 2),
-        b"\x89\xa4type\xaepropose_motion\xa2id\xa2ab\xaasession_id\xa5sh010\xa5first\xcd\x03\xe9"
-        b"\xa4last\xcd\x04L\xa4flow\xa3dis\xa6device\xa3cpu\xacrefine_edges\xc2\xa8priority\x02",
+        ProposeMotion("sh010", 1001, 1100, "dis", "cpu", False, 2, "xmem", "tuned-1"),
+        b"\x8b\xa4type\xaepropose_motion\xa2id\xa2ab\xaasession_id\xa5sh010\xa5first\xcd\x03\xe9"
+        b"\xa4last\xcd\x04L\xa4flow\xa3dis\xa6device\xa3cpu\xacrefine_edges\xc2\xa8priority\x02"
+        b"\xa6engine\xa4xmem\xa7weights\xa7tuned-1",
         (),
     ),
     (

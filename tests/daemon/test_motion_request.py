@@ -71,6 +71,22 @@ def test_a_matte_for_each_frame_without_any_annotation(daemon_of_engines: Daemon
         assert alpha.sum() == pytest.approx(100, abs=1)
 
 
+def test_the_best_of_them_are_propagated_by_an_engine(daemon_of_engines: DaemonProcess, tmp_path: Path) -> None:
+    scene = MovingScene([Square((40, 50), (4, 1), side=48)], pan=(2, 0))
+    with Client(daemon_of_engines.endpoint, timeout_s=60.0) as client:
+        client.open_session("spread", render(tmp_path, scene), ["hero", "second"])
+        events = list(client.propose_motion("spread", 1, LAST, flow="dis", engine="warp").events())
+        ready = {event.frame: event for event in events if isinstance(event, MatteReady)}
+        assert sorted(ready) == list(range(1, LAST + 1))
+        for frame, event in ready.items():
+            assert (event.engine, event.annotated) == ("warp", False)
+            assert 0 < event.confidence < 1
+            matte = read_alpha(Path(event.path), frame, object_name="hero") > 0.5
+            truth = scene.truth(frame, 0)
+            assert (matte & truth).sum() > 0.75 * (matte | truth).sum()
+            assert not read_alpha(Path(event.path), frame, object_name="second").any()
+
+
 def test_where_nothing_moves_that_is_said(daemon_of_engines: DaemonProcess, tmp_path: Path) -> None:
     with Client(daemon_of_engines.endpoint, timeout_s=60.0) as client:
         client.open_session("still", render(tmp_path, MovingScene()), ["hero"])

@@ -32,7 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--objects", type=int, default=3, metavar="N", help="at most so many objects, one layer each")
     parser.add_argument("--range", dest="frame_range", metavar="FIRST-LAST", help="frames to make (default: the plate)")
     parser.add_argument("--flow", default="auto", help="dis, raft, or auto: raft where weights and torchvision are")
-    parser.add_argument("--flow-size", type=int, default=640, help="longer side at which flow is computed, pixels")
+    parser.add_argument("--flow-size", type=int, default=320, help="longer side at which flow is computed, pixels")
+    parser.add_argument(
+        "--engine", default="motion", help="motion: its own masks; auto, xmem or warp: propagate the best of them"
+    )
+    parser.add_argument("--weights", default="", help="for the engine: installed weights by name, or a file")
     parser.add_argument("--weights-dir", type=Path, help="folder of installed weights, RAFT's among them")
     parser.add_argument("--device", help="for raft: auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--colourspace", default="auto", help="of the plate: an OpenColorIO name, or auto")
@@ -96,6 +100,8 @@ def build_task(options: argparse.Namespace) -> MotionTask:
         flow=options.flow,
         flow_side_px=options.flow_size,
         device=options.settings.device,
+        engine=options.engine,
+        weights=options.weights,
         weights_dir=options.settings.weights_dir,
         refine_edges=not options.no_refine_edges,
     )

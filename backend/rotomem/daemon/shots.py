@@ -222,6 +222,8 @@ class Shots:
             objects=job.objects,
             flow=request.flow,
             device=self._device if request.device == "auto" else request.device,
+            engine=request.engine,
+            weights=request.weights,
             weights_dir=self._weights_dir,
             refine_edges=request.refine_edges,
             revision=job.revision,

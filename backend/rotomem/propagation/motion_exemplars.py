@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol, runtime_checkable
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rotomem.propagation.classical_motion import MotionProposal
 from rotomem.propagation.classical_motion.proposal import ProposedObject
-from rotomem.propagation.engine import Annotations, FrameSource, Image
+from rotomem.propagation.engine import Annotations, Engine, FrameSource, Image
 from rotomem.propagation.flow import PlateFlow, carry, resize_area
 
 Mask = NDArray[np.bool_]
@@ -163,3 +163,33 @@ def _joined(found: Sequence[Exemplar]) -> list[Exemplar]:
 def _iou(one: Mask, other: Mask) -> float:
     union = int(np.count_nonzero(one | other))
     return int(np.count_nonzero(one & other)) / union if union else 0.0
+
+
+def propagate_exemplars(
+    engine: Engine,
+    source: FrameSource,
+    exemplars: Sequence[Exemplar],
+    frames: range,
+    *,
+    cancelled: Callable[[], bool],
+) -> Iterator[tuple[int, dict[str, Image], float]]:
+    """Propagate exemplars where nothing is drawn: they take the place of annotations, without being any.
+
+    Args:
+        frames: of one shot.
+
+    Yields:
+        Frame, matte (H, W) of each object that has an exemplar, and the frame's confidence in [0, 1]: the
+        propagation's, times the mean weight of the exemplars.
+    """
+    names = list(dict.fromkeys(name for exemplar in exemplars for name in exemplar.mattes))
+    given = {exemplar.frame: dict(exemplar.mattes) for exemplar in exemplars}
+    if not names:
+        return
+    if isinstance(engine, TakesExemplars):
+        engine.exemplars = ()
+    weight = float(np.mean([exemplar.weight for exemplar in exemplars]))
+    for result in engine.propagate(source, given, names, frames, cancelled=cancelled):
+        near = result.mattes.max(axis=0) > 0
+        confidence = float(result.confidence[near].mean()) if near.any() else 0.0
+        yield result.frame, dict(zip(names, result.mattes, strict=True)), weight * confidence

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
+
+import numpy as np
 
 from rotomem import __version__
 from rotomem.errors import CancelledError, OutputUnwritableError, WeightsMissingError
@@ -20,10 +22,13 @@ from rotomem.propagation.classical_motion import (
     propose_objects,
     split_at_cuts,
 )
-from rotomem.propagation.flow import LONGER_SIDE_PX, PlateFlow
+from rotomem.propagation.engine import Engine, Image
+from rotomem.propagation.flow import PlateFlow
+from rotomem.propagation.motion_exemplars import find_exemplars, propagate_exemplars
 from rotomem.propagation.raft import RaftEstimator, find_raft_weights
 from rotomem.session.annotated_mattes import AnnotatedMattes, rasterize_annotations
 from rotomem.session.motion_task import AUTO, DIS, ENGINE, RAFT, MotionTask, check_motion_task
+from rotomem.session.propagate import engine_of
 from rotomem.session.shot import MatteWritten, Progress
 from rotomem.session.task_checks import check_not_overwriting
 
@@ -148,13 +153,18 @@ def propose_shot(
         started = time.monotonic()
         steps = _Steps(PASSES * len(frames), on_progress, cancelled)
         cuts = find_cuts(source, frames, step=steps.counter("looking for cuts"))
-        writer = _ShotWriter(task, source, drawn, on_matte)
+        engine = None if task.engine == ENGINE else engine_of(task)
+        writer = _ShotWriter(task, source, drawn, on_matte, engine=ENGINE if engine is None else engine.name)
         shots = []
         for shot in split_at_cuts(frames, cuts):
             proposal = propose_objects(
                 flow, shot, plate_px=max(source.size) / max(flow.size), step=steps.counter("finding motion")
             )
-            writer.write(proposal, steps.counter("writing mattes"))
+            step = steps.counter("writing mattes")
+            if engine is None:
+                writer.write(proposal, step)
+            else:
+                writer.propagate(engine, proposal, flow, step, cancelled)
             shots.append(diagnose(proposal, task.objects))
         return MotionSummary(
             cuts=tuple(cuts),
@@ -196,7 +206,10 @@ class _ShotWriter:
         source: PlateSource,
         drawn: AnnotatedMattes,
         on_matte: Callable[[MatteWritten], None],
+        *,
+        engine: str,
     ) -> None:
+        self._engine = engine
         self._task, self._source, self._drawn, self._on_matte = task, source, drawn, on_matte
         self._pattern = FramePattern.parse(task.output_pattern)
         self._plate: PlateFrame = source.plate_frame(task.first)
@@ -214,34 +227,60 @@ class _ShotWriter:
         for frame in proposal.frames:
             image = self._source.image(frame)
             found = proposal.mattes(frame, image, len(layers), refine_edges=self._task.refine_edges)
-            drawn = self._drawn.get(frame, {})
-            confidence = 1.0 if drawn else proposal.confidence(frame, len(layers))
-            written = write_mattes(
-                self._pattern.path(frame),
-                {**dict(zip(layers, found, strict=True)), **drawn},
-                display_window=self._plate.display_window,
-                pixel_aspect=self._plate.pixel_aspect,
-                metadata=MatteMetadata(
-                    engine=ENGINE,
-                    revision=self._task.revision,
-                    project_version=__version__,
-                    frame=frame,
-                    annotated=bool(drawn),
-                    confidence=confidence,
-                ),
-            )
-            self._on_matte(
-                MatteWritten(
-                    frame=frame,
-                    path=written.path,
-                    sha256=written.sha256,
-                    size=written.size,
-                    annotated=bool(drawn),
-                    engine=ENGINE,
-                    confidence=confidence,
-                )
-            )
+            self._put(frame, dict(zip(layers, found, strict=True)), proposal.confidence(frame, len(layers)))
             step()
+
+    def propagate(
+        self,
+        engine: Engine,
+        proposal: MotionProposal,
+        flow: PlateFlow,
+        step: Callable[[], None],
+        cancelled: Callable[[], bool],
+    ) -> None:
+        """Propagate a shot's exemplars and write every frame, an empty one where there are none."""
+        exemplars = find_exemplars(self._source, flow, [proposal], self._task.objects, {}, cancelled=cancelled)
+        left = set(proposal.frames)
+        results = propagate_exemplars(engine, self._source, exemplars, proposal.frames, cancelled=cancelled)
+        for frame, mattes, confidence in results:
+            self._put(frame, mattes, confidence)
+            left.discard(frame)
+            step()
+        for frame in sorted(left):
+            step()  # raises where the engine stopped because it was told to
+            self._put(frame, {}, 0.0)
+
+    def _put(self, frame: int, found: Mapping[str, Image], confidence: float) -> None:
+        """Write one frame; what has no matte in ``found`` is empty, and what is drawn is as it was drawn."""
+        drawn = self._drawn.get(frame, {})
+        confidence = 1.0 if drawn else confidence
+        height, width = self._source.size
+        nothing = np.zeros((height, width), np.float32)
+        written = write_mattes(
+            self._pattern.path(frame),
+            {name: drawn.get(name, found.get(name, nothing)) for name in self._task.objects},
+            display_window=self._plate.display_window,
+            pixel_aspect=self._plate.pixel_aspect,
+            metadata=MatteMetadata(
+                engine=self._engine,
+                revision=self._task.revision,
+                project_version=__version__,
+                frame=frame,
+                annotated=bool(drawn),
+                confidence=confidence,
+            ),
+        )
+        self._on_matte(
+            MatteWritten(
+                frame=frame,
+                path=written.path,
+                sha256=written.sha256,
+                size=written.size,
+                annotated=bool(drawn),
+                engine=self._engine,
+                confidence=confidence,
+            )
+        )
 
 
 def diagnose(proposal: MotionProposal, layers: tuple[str, ...]) -> ShotDiagnosis:
@@ -279,7 +318,7 @@ def _make_flow(task: MotionTask, source: PlateSource) -> tuple[str, PlateFlow]:
     """Return the flow's name and the flow."""
     weights = None if task.weights_dir is None else find_raft_weights(task.weights_dir)
     if task.flow == DIS or (task.flow == AUTO and weights is None):
-        return DIS, PlateFlow(source, longer_side_px=task.flow_side_px or LONGER_SIDE_PX)
+        return DIS, PlateFlow(source, longer_side_px=task.flow_side_px)
     if weights is None:
         raise WeightsMissingError(
             f"the flow raft has no weights in {task.weights_dir}; put torchvision's raft_large or raft_small .pth file "
@@ -291,8 +330,8 @@ def _make_flow(task: MotionTask, source: PlateSource) -> tuple[str, PlateFlow]:
         if task.flow == RAFT:
             raise
         log.warning("flow by DIS: %s", error)
-        return DIS, PlateFlow(source, longer_side_px=task.flow_side_px or LONGER_SIDE_PX)
-    return RAFT, PlateFlow(source, longer_side_px=task.flow_side_px or LONGER_SIDE_PX, estimate=estimate)
+        return DIS, PlateFlow(source, longer_side_px=task.flow_side_px)
+    return RAFT, PlateFlow(source, longer_side_px=task.flow_side_px, estimate=estimate)
 
 
 def _device(name: str) -> str:

@@ -16,6 +16,8 @@ AUTO, DIS, RAFT = "auto", "dis", "raft"
 FLOWS = (AUTO, DIS, RAFT)
 MOST_OBJECTS = 64
 LEAST_FLOW_SIDE_PX = 96
+FLOW_SIDE_PX = 320
+"""Longer side: what moves is found as well as at twice that, in a quarter of the time; see ``docs/motion.md``."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,13 @@ class MotionTask:
         output_pattern: ``/cache/motion.%04d.exr``; files appear whole or not at all.
         objects: the layers, the first for the object that moves most.
         flow: ``auto`` is RAFT where its weights and torchvision are there, else DIS.
-        flow_side_px: longer side at which flow is computed; 0 is the flow's own default.
+        flow_side_px: longer side at which flow is computed.
         device: for RAFT: ``auto``, ``cpu`` or ``cuda``.
         weights_dir: where RAFT's weights are looked for; None for none.
+        engine: ``motion`` writes the masks that motion shows; an engine's name, or ``auto``, propagates the best of
+            them over the shot instead.
+        weights: for that engine: name of installed weights, or a path; empty takes its default.
+        processing_size: for that engine: shorter side in pixels at which it works; 0 takes its own default.
         refine_edges: snap the mattes' edges to the plate.
         revision: written into each matte's metadata.
         annotations: what the artist has drawn all the same is returned untouched on its frame.
@@ -41,9 +47,12 @@ class MotionTask:
     output_pattern: str
     objects: tuple[str, ...] = LAYERS
     flow: str = AUTO
-    flow_side_px: int = 0
+    flow_side_px: int = FLOW_SIDE_PX
     device: str = "auto"
     weights_dir: Path | None = None
+    engine: str = ENGINE
+    weights: str = ""
+    processing_size: int = 0
     refine_edges: bool = True
     revision: int = 0
     annotations: tuple[ShotAnnotation, ...] = ()
@@ -67,6 +76,6 @@ def check_motion_task(task: MotionTask) -> None:
         raise SettingError(f"there is no flow {task.flow!r}; choose one of {', '.join(FLOWS)}")
     if not 1 <= len(task.objects) <= MOST_OBJECTS:
         raise SettingError(f"the number of objects is {len(task.objects)}; give 1 to {MOST_OBJECTS}")
-    if 0 < task.flow_side_px < LEAST_FLOW_SIDE_PX or task.flow_side_px < 0:
+    if task.flow_side_px < LEAST_FLOW_SIDE_PX:
         raise SettingError(f"the flow's longer side is {task.flow_side_px} px; give {LEAST_FLOW_SIDE_PX} or more")
     check_output(task.output_pattern, task.first)

@@ -16,12 +16,10 @@ from rotomem.propagation.motion_critic import ClassicalCritic, Critic, NetworkCr
 from rotomem.propagation.motion_exemplars import TakesExemplars, find_exemplars
 from rotomem.propagation.motion_networks import FOLDER, has_motion_networks, load_motion_networks
 from rotomem.propagation.xmem_engine import choose_device
+from rotomem.session.motion_task import FLOW_SIDE_PX
 from rotomem.session.shot import PropagationTask
 
 log = logging.getLogger(__name__)
-
-FLOW_SIDE_PX = 320
-"""Longer side: what moves is found as well as at twice that, in a quarter of the time; see ``docs/motion.md``."""
 
 
 def second_opinion(

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from rotomem.config import Settings
 from rotomem.errors import CancelledError
@@ -158,7 +159,24 @@ def _runs(frames: range, kept: Sequence[int], focus: int | None) -> list[range]:
     return runs if focus is None else sorted(runs, key=lambda run: distance_from(run, focus))
 
 
-def engine_of(task: PropagationTask) -> Engine:
+class NamesEngine(Protocol):
+    """A task that says what engine it wants."""
+
+    @property
+    def engine(self) -> str: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def weights(self) -> str: ...
+    @property
+    def weights_dir(self) -> Path | None: ...
+    @property
+    def refine_edges(self) -> bool: ...
+    @property
+    def processing_size(self) -> int: ...
+
+
+def engine_of(task: NamesEngine) -> Engine:
     """Return the engine that ``task`` names, the last job's if nothing that matters to it changed.
 
     Raises:
