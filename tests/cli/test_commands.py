@@ -148,7 +148,8 @@ def test_a_ready_file_that_cannot_be_written_is_said_before_the_daemon_starts(tm
 def test_weights_list_says_what_the_default_is(tmp_path: Path) -> None:
     result = rotomem("weights", "list", "--weights-dir", tmp_path)
     assert result.returncode == 0
-    assert "engine warp is the default" in result.stdout
+    assert "rotomem-light" in result.stdout
+    assert "the default engine here: xmem" in result.stdout
 
 
 def test_weights_that_are_no_checkpoint_are_refused(tmp_path: Path) -> None:

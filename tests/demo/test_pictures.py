@@ -23,7 +23,7 @@ def test_every_visible_knob_of_the_gizmo_is_on_the_panel() -> None:
     wanted = [name for code, name in visible if code != "{20"]
     tabs = read_panel(GIZMO)
     assert [knob.name for tab in tabs for row in tab.rows for knob in row] == wanted
-    assert [tab.label for tab in tabs] == ["Rotomem", "Backend"]
+    assert [tab.label for tab in tabs] == ["Rotomem", "Clicks", "Backend"]
 
 
 def test_knobs_have_their_labels_values_and_neighbours() -> None:
