@@ -41,6 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="for raft: auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--colourspace", default="auto", help="of the plate: an OpenColorIO name, or auto")
     parser.add_argument("--no-refine-edges", action="store_true", help="leave edges as the flow makes them")
+    parser.add_argument(
+        "--no-sam", action="store_true", help="do not ask segment-anything, though its weights are there"
+    )
+    parser.add_argument("--crf", action="store_true", help="edges by a dense CRF (pip install 'rotomem[crf]'); slow")
     parser.add_argument("--json", metavar="FILE", help="write the diagnosis to this file; - prints it instead")
     parser.add_argument("--progress", choices=["bar", "lines", "none"], default="bar", help="lines suit a render farm")
 
@@ -104,6 +108,8 @@ def build_task(options: argparse.Namespace) -> MotionTask:
         weights=options.weights,
         weights_dir=options.settings.weights_dir,
         refine_edges=not options.no_refine_edges,
+        sam=not options.no_sam,
+        crf=options.crf,
     )
 
 

@@ -25,6 +25,11 @@ PROMPT_HEADS, PROMPT_LAYERS = 8, 2
 MULTIMASKS = 3
 
 
+def has_sam_weights(weights_dir: Path) -> bool:
+    """Return whether a folder holds weights of segment-anything."""
+    return any(weights_dir.glob(BEST_FIRST[-1]))
+
+
 def find_sam_weights(weights_dir: Path) -> Path:
     """Return the first of the published names, the largest network first; raises ``WeightsMissingError``."""
     for pattern in BEST_FIRST:

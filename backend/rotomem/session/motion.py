@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from rotomem import __version__
+from rotomem.config import Settings
 from rotomem.errors import CancelledError, OutputUnwritableError, WeightsMissingError
 from rotomem.plates import FramePattern, MatteMetadata, PlateFrame, PlateSource, write_mattes
 from rotomem.propagation.classical_motion import (
@@ -27,6 +28,7 @@ from rotomem.propagation.flow import PlateFlow
 from rotomem.propagation.motion_exemplars import find_exemplars, propagate_exemplars
 from rotomem.propagation.raft import RaftEstimator, find_raft_weights
 from rotomem.session.annotated_mattes import AnnotatedMattes, rasterize_annotations
+from rotomem.session.motion_edges import MatteFinisher
 from rotomem.session.motion_task import AUTO, DIS, ENGINE, RAFT, MotionTask, check_motion_task
 from rotomem.session.propagate import engine_of
 from rotomem.session.shot import MatteWritten, Progress
@@ -154,7 +156,8 @@ def propose_shot(
         steps = _Steps(PASSES * len(frames), on_progress, cancelled)
         cuts = find_cuts(source, frames, step=steps.counter("looking for cuts"))
         engine = None if task.engine == ENGINE else engine_of(task)
-        writer = _ShotWriter(task, source, drawn, on_matte, engine=ENGINE if engine is None else engine.name)
+        name_and_weights = (ENGINE, "") if engine is None else (engine.name, engine.weights_sha256)
+        writer = _ShotWriter(task, source, drawn, on_matte, *name_and_weights)
         shots = []
         for shot in split_at_cuts(frames, cuts):
             proposal = propose_objects(
@@ -206,10 +209,12 @@ class _ShotWriter:
         source: PlateSource,
         drawn: AnnotatedMattes,
         on_matte: Callable[[MatteWritten], None],
-        *,
         engine: str,
+        weights_sha256: str,
     ) -> None:
         self._engine = engine
+        self._finisher = MatteFinisher(task)
+        self._weights_sha256 = weights_sha256 or self._finisher.weights_sha256
         self._task, self._source, self._drawn, self._on_matte = task, source, drawn, on_matte
         self._pattern = FramePattern.parse(task.output_pattern)
         self._plate: PlateFrame = source.plate_frame(task.first)
@@ -226,7 +231,7 @@ class _ShotWriter:
         layers = self._task.objects
         for frame in proposal.frames:
             image = self._source.image(frame)
-            found = proposal.mattes(frame, image, len(layers), refine_edges=self._task.refine_edges)
+            found = self._finisher.mattes(proposal, frame, image, len(layers))
             self._put(frame, dict(zip(layers, found, strict=True)), proposal.confidence(frame, len(layers)))
             step()
 
@@ -263,6 +268,7 @@ class _ShotWriter:
             pixel_aspect=self._plate.pixel_aspect,
             metadata=MatteMetadata(
                 engine=self._engine,
+                weights_sha256=self._weights_sha256,
                 revision=self._task.revision,
                 project_version=__version__,
                 frame=frame,
@@ -316,7 +322,7 @@ def _sentence(proposal: MotionProposal, camera: CameraMotion | None) -> str:
 
 def _make_flow(task: MotionTask, source: PlateSource) -> tuple[str, PlateFlow]:
     """Return the flow's name and the flow."""
-    weights = None if task.weights_dir is None else find_raft_weights(task.weights_dir)
+    weights = find_raft_weights(task.weights_dir or Settings.load().weights_dir)
     if task.flow == DIS or (task.flow == AUTO and weights is None):
         return DIS, PlateFlow(source, longer_side_px=task.flow_side_px)
     if weights is None:

@@ -31,12 +31,14 @@ class MotionTask:
         flow: ``auto`` is RAFT where its weights and torchvision are there, else DIS.
         flow_side_px: longer side at which flow is computed.
         device: for RAFT: ``auto``, ``cpu`` or ``cuda``.
-        weights_dir: where RAFT's weights are looked for; None for none.
+        weights_dir: where weights of RAFT and segment-anything are looked for; None takes the setting's.
         engine: ``motion`` writes the masks that motion shows; an engine's name, or ``auto``, propagates the best of
             them over the shot instead.
         weights: for that engine: name of installed weights, or a path; empty takes its default.
         processing_size: for that engine: shorter side in pixels at which it works; 0 takes its own default.
         refine_edges: snap the mattes' edges to the plate.
+        sam: let segment-anything look again at each mask, where ``weights_dir`` has its weights.
+        crf: do so by a dense CRF rather than by the guided filter; it takes seconds a frame, and a further package.
         revision: written into each matte's metadata.
         annotations: what the artist has drawn all the same is returned untouched on its frame.
     """
@@ -54,6 +56,8 @@ class MotionTask:
     weights: str = ""
     processing_size: int = 0
     refine_edges: bool = True
+    crf: bool = False
+    sam: bool = True
     revision: int = 0
     annotations: tuple[ShotAnnotation, ...] = ()
 

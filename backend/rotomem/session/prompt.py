@@ -65,7 +65,7 @@ def prompt_frame(task: PromptTask, output: Path) -> float:
     )
     with contextlib.closing(source):
         check_prompt(points, task.box, source.size)
-        prompter = _prompter(task)
+        prompter = _needed_prompter(task.weights_dir, task.device)
         path = source.path(task.frame)
         found = prompter.prompt(
             source.image(task.frame),
@@ -87,16 +87,24 @@ def prompt_frame(task: PromptTask, output: Path) -> float:
     return found.score
 
 
-def _prompter(task: PromptTask) -> SamPrompter:
+def kept_prompter(weights_dir: Path | None, device: str) -> SamPrompter | None:
+    """Return segment-anything with the weights of a folder; None where the folder has none."""
+    from rotomem.propagation.sam_weights import has_sam_weights
+
+    folder = weights_dir or Settings.load().weights_dir
+    return _needed_prompter(folder, device) if has_sam_weights(folder) else None
+
+
+def _needed_prompter(weights_dir: Path | None, device: str) -> SamPrompter:
     from rotomem.propagation.sam_weights import find_sam_weights
     from rotomem.propagation.xmem_engine import choose_device
 
-    path = find_sam_weights(task.weights_dir or Settings.load().weights_dir)
-    return _kept_prompter(path, path.stat().st_mtime_ns, str(choose_device(task.device)))
+    path = find_sam_weights(weights_dir or Settings.load().weights_dir)
+    return _loaded(path, path.stat().st_mtime_ns, str(choose_device(device)))
 
 
 @functools.lru_cache(maxsize=1)
-def _kept_prompter(path: Path, modified_ns: int, device: str) -> SamPrompter:
+def _loaded(path: Path, modified_ns: int, device: str) -> SamPrompter:
     from rotomem.propagation.sam import SamPrompter
 
     del modified_ns
