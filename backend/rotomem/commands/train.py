@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
 
         return train_motion.run(options)
     if options.adapt:
-        raise SettingError("--adapt is for flow and corrector; a shot's own tuning does it for vos")
+        raise SettingError("--adapt is for flow and corrector; vos is tuned to a shot while it propagates")
     return _train(options)
 
 

@@ -90,9 +90,11 @@ def _train(options: argparse.Namespace) -> int:
 
 def _adapt(options: argparse.Namespace) -> int:
     from rotomem.propagation.motion_networks import FOLDER, load_motion_networks
-    from rotomem.training.motion_adaptation import adapt_networks, open_shots
+    from rotomem.training.motion_adaptation import ADAPTABLE, adapt_networks, open_shots
     from rotomem.training.trainer import WEIGHTS
 
+    if options.what not in ADAPTABLE:
+        raise SettingError(f"the {options.what} is not adapted to shots; --adapt is for {' and '.join(ADAPTABLE)}")
     networks = load_motion_networks(
         options.networks or options.settings.weights_dir / FOLDER, device=chosen_device(options)
     )
