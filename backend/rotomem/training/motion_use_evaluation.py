@@ -36,7 +36,13 @@ USES = ("off", "correct", "exemplars")
 
 
 def measure_uses(
-    footage: Sequence[FootageSource], engines: Sequence[str], uses: Sequence[str], counts: Sequence[int], *, out: Path
+    footage: Sequence[FootageSource],
+    engines: Sequence[str],
+    uses: Sequence[str],
+    counts: Sequence[int],
+    *,
+    out: Path,
+    processing_size: int = 0,
 ) -> EvaluationReport:
     """Measure what ``out`` does not hold yet.
 
@@ -44,6 +50,7 @@ def measure_uses(
         engines: ``warp`` or ``xmem``; exemplars are of use to ``xmem`` alone, and where nothing is annotated.
         uses: of ``USES``.
         counts: numbers of annotated frames.
+        processing_size: shorter side at which engines work, pixels; 0 is each one's own.
 
     Raises:
         OutputUnwritableError: ``out`` cannot be written.
@@ -55,10 +62,11 @@ def measure_uses(
             continue
         label = engine_name if use == "off" else f"{engine_name} {use}"
         condition = Condition(set=source.set, clip=source.name, engine=label, annotations=count)
-        fingerprint = f"{source.fingerprint}@{FLOW_SIDE_PX}"
+        fingerprint = f"{source.fingerprint}@{FLOW_SIDE_PX}/{processing_size}"
         score = log.find(condition, fingerprint)
         if score is None:
-            engine = make_engine(engine_name, weights_dir=Settings.load().weights_dir, tune=False)
+            weights_dir = Settings.load().weights_dir
+            engine = make_engine(engine_name, weights_dir=weights_dir, tune=False, processing_size=processing_size)
             score = _measure(source.open(), engine, use, condition, out)
             log.add(score, fingerprint)
             show(score)
@@ -119,6 +127,7 @@ def main() -> None:
     parser.add_argument("--engines", default="warp", help="comma-separated: warp, xmem")
     parser.add_argument("--uses", default=",".join(USES), help="comma-separated")
     parser.add_argument("--annotations", default="0,1,3", help="comma-separated numbers of annotated frames")
+    parser.add_argument("--size", type=int, default=0, help="shorter side at which engines work (default: their own)")
     parser.add_argument("--out", type=Path, required=True, help="keeps every measurement; the same command goes on")
     options = parser.parse_args()
     footage = list(find_clips(options.clips, options.only.split(",") if options.only else None))
@@ -130,6 +139,7 @@ def main() -> None:
         options.uses.split(","),
         [int(count) for count in options.annotations.split(",")],
         out=options.out,
+        processing_size=options.size,
     )
     tell(format_table(report))
 

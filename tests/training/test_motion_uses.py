@@ -1,0 +1,52 @@
+"""What each use of motion is worth is measured with and without it, and never twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from moving_scene import MovingScene, Square
+from rotomem.training.motion_evaluation import measure_proposals
+from rotomem.training.motion_use_evaluation import measure_uses
+
+FRAMES = 8
+
+
+class Scene(MovingScene):
+    """Satisfies ``Footage``."""
+
+    def __init__(self) -> None:
+        super().__init__([Square((40, 40), (5, 1), side=64)], pan=(1, 0))
+        self.truth = np.stack([MovingScene.truth(self, frame, 0)[None] for frame in range(FRAMES)]).astype(np.float32)
+
+
+class SceneSource:
+    """Satisfies ``FootageSource``."""
+
+    set, name, fingerprint = "clips", "square", "1"
+    opened = 0
+
+    def open(self) -> Scene:
+        self.opened += 1
+        return Scene()
+
+
+def test_each_use_is_measured_beside_the_engine_alone(tmp_path: Path) -> None:
+    source = SceneSource()
+    report = measure_uses([source], ["warp"], ["off", "correct", "exemplars"], [0, 1], out=tmp_path)
+    labels = [(score.condition.engine, score.condition.annotations) for score in report.scores]
+    assert labels == [("warp exemplars", 0), ("warp", 1), ("warp correct", 1)]
+    assert all(score.j > 0.75 for score in report.scores)
+    assert source.opened == 3
+    again = measure_uses([source], ["warp"], ["off", "correct", "exemplars"], [0, 1], out=tmp_path)
+    assert again == report
+    assert source.opened == 3
+
+
+def test_the_proposal_is_measured_without_any_annotation(tmp_path: Path) -> None:
+    (score,) = measure_proposals([SceneSource()], out=tmp_path).scores
+    assert score.condition.annotations == 0
+    assert score.j > 0.8
+    assert score.j == pytest.approx(measure_proposals([SceneSource()], out=tmp_path).scores[0].j)
