@@ -30,6 +30,8 @@ _DIM: Colour = (128, 128, 128)
 _ACCENT: Colour = (247, 147, 30)
 
 TAB, TEXT, BUTTON, STRING, FILE, INTEGER, CHOICE, CHECK, SLIDER = "20", "26", "22", "1", "2", "3", "4", "6", "7"
+AXES = {"12": "xy", "15": "xyrt"}
+"""Letters before the numbers of a position and of a box."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,8 @@ def _knob(words: Sequence[str], options: Mapping[str, str], shown: Mapping[str, 
     choices = tuple(_unquote(match) for match in _WORD.finditer(options.get("M", "")))
     default = choices[0] if choices else options.get("T", "") if code == TEXT else "0" if code in "37" else ""
     value = shown.get(name, default).strip('"')
+    if code in AXES:
+        value = "    ".join(f"{axis}  {number}" for axis, number in zip(AXES[code], value.strip("{}").split()))
     beside = "-STARTLINE" in words
     enabled = "+DISABLED" not in words and name not in ("first", "last", "colourspace")
     span = float(options.get("lowest", 0)), float(options.get("highest", 1))
