@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, TypeVar
+from typing import TYPE_CHECKING, Callable
 
-from rotomem_nuke import baking, host, roto, runs, staleness
+from rotomem_nuke import baking, clicking, host, roto, runs, staleness
 from rotomem_nuke.background import work_then
+from rotomem_nuke.buttons import (
+    ask_daemon,
+    asking,
+    node_of_button,
+    refuse,
+    refuse_later,
+    require_idle,
+    require_ready,
+    require_thawed,
+    show_status,
+)
 from rotomem_nuke.cache import clear_mattes, next_version
 from rotomem_nuke.collection import (
     annotated_frames,
@@ -23,7 +32,7 @@ from rotomem_nuke.collection import (
     show_drawing,
     views_of,
 )
-from rotomem_nuke.errors import GraphError, PluginError, RenderCancelled
+from rotomem_nuke.errors import GraphError, PluginError
 from rotomem_nuke.following import Report
 from rotomem_nuke.node import RotomemNode
 from rotomem_nuke.propagation import MotionMattes, Propagation, explain
@@ -34,15 +43,6 @@ from rotomem_nuke.suggestion import suggest as ask_for_suggestions
 if TYPE_CHECKING:
     from rotomem_client.messages import SuggestedFrame
 
-log = logging.getLogger(__name__)
-
-T = TypeVar("T")
-Say = Callable[[str], None]
-Stopped = Callable[[], bool]
-
-_asking: dict[str, threading.Event] = {}
-"""Nodes that wait for a suggestion or a bake, with what ends the wait."""
-
 
 def propagate(node: host.Node) -> None:
     """Propagate what is drawn: in the background where Nuke has a window, otherwise until it is done.
@@ -51,24 +51,24 @@ def propagate(node: host.Node) -> None:
         PluginError: without a window only; with one, the sentence is shown.
         ClientError: likewise.
     """
-    rotomem = _button(node)
+    rotomem = node_of_button(node)
     if rotomem is None:
         return
     try:
         start_propagation(rotomem)
     except PluginError as error:
-        _refuse(node, error)
+        refuse(node, error)
 
 
 def from_motion(node: host.Node) -> None:
     """Make mattes of what moves, whether or not anything is drawn; as ``propagate``."""
-    rotomem = _button(node)
+    rotomem = node_of_button(node)
     if rotomem is None:
         return
     try:
         start_motion(rotomem)
     except PluginError as error:
-        _refuse(node, error)
+        refuse(node, error)
 
 
 def start_propagation(
@@ -83,7 +83,7 @@ def start_propagation(
     Raises:
         PluginError: why nothing can start; without ``background``, also what ended the work, as a ``ClientError`` does.
     """
-    _require_ready(rotomem)
+    require_ready(rotomem)
     tasks = [Propagation(request, remake=remake) for request in collect(rotomem)]
     return runs.start(rotomem, tasks, on_report, background=background)
 
@@ -92,7 +92,7 @@ def start_motion(
     rotomem: RotomemNode, on_report: Callable[[Report], None] | None = None, *, background: bool | None = None
 ) -> runs.Run:
     """Start what the Mattes from Motion button starts; as ``start_propagation``."""
-    _require_ready(rotomem)
+    require_ready(rotomem)
     tasks = [MotionMattes(request) for request in collect_for_motion(rotomem)]
     return runs.start(rotomem, tasks, on_report, background=background)
 
@@ -103,26 +103,26 @@ def stop(node: host.Node) -> None:
     run = runs.running(identifier)
     if run is not None:
         run.stop()
-    asking = _asking.get(identifier)
-    if asking is not None:
-        asking.set()
+    waiting = asking.get(identifier)
+    if waiting is not None:
+        waiting.set()
 
 
 def is_running(node: host.Node) -> bool:
     identifier = RotomemNode.of(node).identifier
-    return runs.running(identifier) is not None or identifier in _asking
+    return runs.running(identifier) is not None or identifier in asking
 
 
 def suggest(node: host.Node) -> None:
     """Ask the daemon where to draw next; the playhead goes there and the status says why."""
-    rotomem = _button(node)
+    rotomem = node_of_button(node)
     if rotomem is None:
         return
     try:
-        _require_idle(rotomem)
+        require_idle(rotomem)
         request = collect_for_suggestion(rotomem)
     except PluginError as error:
-        _refuse(node, error)
+        refuse(node, error)
         return
 
     def shown(suggestions: tuple[SuggestedFrame, ...]) -> None:
@@ -132,52 +132,48 @@ def suggest(node: host.Node) -> None:
         if suggestions:
             host.move_playhead(suggestions[0].frame)
 
-    _ask_daemon(rotomem, lambda say, stopped: ask_for_suggestions(request, say=say, stopped=stopped), shown)
+    ask_daemon(rotomem, lambda say, stopped: ask_for_suggestions(request, say=say, stopped=stopped), shown)
 
 
 def to_roto(node: host.Node) -> None:
     """Bake the mattes into keyed shapes of a new Roto; in the background where Nuke has a window."""
-    rotomem = _button(node)
+    rotomem = node_of_button(node)
     if rotomem is None:
         return
     try:
-        _require_idle(rotomem)
+        require_idle(rotomem)
         requests = baking.collect_bake(rotomem, rotomem.tolerance)
     except PluginError as error:
-        _refuse(node, error)
+        refuse(node, error)
         return
 
     def draw(found: list[baking.Baked]) -> None:
         rotos = [baking.draw(rotomem, entry) for entry in found]
-        _show_status(rotomem, baking.describe(rotos, found))
+        show_status(rotomem, baking.describe(rotos, found))
 
-    _ask_daemon(rotomem, lambda say, stopped: [baking.vectorize(r, say=say, stopped=stopped) for r in requests], draw)
+    ask_daemon(rotomem, lambda say, stopped: [baking.vectorize(r, say=say, stopped=stopped) for r in requests], draw)
 
 
-def _ask_daemon(rotomem: RotomemNode, work: Callable[[Say, Stopped], T], then: Callable[[T], object]) -> None:
-    """Run what waits for the daemon's answer and makes no matte; Stop ends it, and a failure is a status line.
+def draw_click(node: host.Node) -> None:
+    """Draw what is clicked on into the Roto, on the frame under the playhead."""
+    rotomem = node_of_button(node)
+    if rotomem is None:
+        return
+    try:
+        require_idle(rotomem)
+        request = clicking.collect_click(rotomem)
+    except PluginError as error:
+        refuse(node, error)
+        return
 
-    Args:
-        work: told how to say what it does, and how to ask whether to stop; no call of Nuke's API.
-        then: given the answer, on the main thread, while the node is there.
-    """
-    identifier, stop = rotomem.identifier, threading.Event()
-    _asking[identifier] = stop
+    def draw(clicked: clicking.Clicked) -> None:
+        try:
+            sentence = clicking.draw(rotomem, clicked)
+        except PluginError as error:
+            sentence = f"failed: {error}"
+        show_status(rotomem, sentence)
 
-    def say(sentence: str) -> None:
-        host.later(lambda: _show_status(rotomem, sentence))
-
-    def answered(answer: T) -> None:
-        _asking.pop(identifier, None)
-        if rotomem.attached:
-            then(answer)
-
-    def failed(error: Exception) -> None:
-        _asking.pop(identifier, None)
-        cancelled = isinstance(error, RenderCancelled)
-        _show_status(rotomem, str(error) if cancelled else f"failed: {explain(error)}")
-
-    work_then(lambda: work(say, stop.is_set), answered, failed)
+    ask_daemon(rotomem, lambda say, stopped: clicking.segment(request, say=say, stopped=stopped), draw)
 
 
 def previous_annotated(node: host.Node) -> None:
@@ -203,14 +199,14 @@ def rescan(node: host.Node) -> None:
 
 def version_up(node: host.Node) -> None:
     """Go on in a new, empty version."""
-    rotomem = _button(node)
+    rotomem = node_of_button(node)
     if rotomem is None:
         return
     try:
-        _require_idle(rotomem)
+        require_idle(rotomem)
         settings = rotomem.settings(views_of(rotomem.settings())[0])
     except PluginError as error:
-        _refuse(node, error)
+        refuse(node, error)
         return
 
     def shown(version: int) -> None:
@@ -218,12 +214,12 @@ def version_up(node: host.Node) -> None:
             rotomem.show_version(version)
             staleness.show_version(rotomem)
 
-    work_then(lambda: next_version(settings.mattes, settings.version), shown, lambda error: _refuse_later(node, error))
+    work_then(lambda: next_version(settings.mattes, settings.version), shown, lambda error: refuse_later(node, error))
 
 
 def open_cache(node: host.Node) -> None:
     """Open the folder of this version's mattes in the system's file browser."""
-    rotomem = _button(node)
+    rotomem = node_of_button(node)
     if rotomem is None:
         return
     folder = _cache_folders(rotomem)[0]
@@ -236,20 +232,20 @@ def open_cache(node: host.Node) -> None:
         else:
             subprocess.Popen(["open" if sys.platform == "darwin" else "xdg-open", str(folder)])
 
-    work_then(browse, lambda _: None, lambda error: _refuse_later(node, error))
+    work_then(browse, lambda _: None, lambda error: refuse_later(node, error))
 
 
 def clear_cache(node: host.Node) -> None:
     """Delete this version's mattes from the cache, after a question; what the daemon has stays there."""
-    rotomem = _button(node)
+    rotomem = node_of_button(node)
     if rotomem is None:
         return
     try:
-        _require_idle(rotomem)
-        _require_thawed(rotomem)
+        require_idle(rotomem)
+        require_thawed(rotomem)
         patterns = [rotomem.settings(view).mattes for view in views_of(rotomem.settings())]
     except PluginError as error:
-        _refuse(node, error)
+        refuse(node, error)
         return
     version = rotomem.settings().version
     if not host.ask(f"Delete the mattes of {rotomem.name} v{version:03d} in {Path(patterns[0]).parent.as_posix()}?"):
@@ -261,19 +257,19 @@ def clear_cache(node: host.Node) -> None:
             rotomem.show_status(f"{count} {'matte' if count == 1 else 'mattes'} deleted; Propagate brings them back")
 
     work_then(
-        lambda: sum(clear_mattes(pattern) for pattern in patterns), cleared, lambda error: _refuse_later(node, error)
+        lambda: sum(clear_mattes(pattern) for pattern in patterns), cleared, lambda error: refuse_later(node, error)
     )
 
 
 def test_backend(node: host.Node) -> None:
     """Ask the daemon who it is; the answer stands beside the button."""
-    rotomem = _button(node)
+    rotomem = node_of_button(node)
     if rotomem is None:
         return
     try:
         settings = rotomem.settings()
     except PluginError as error:
-        _refuse(node, error)
+        refuse(node, error)
         return
     rotomem.show_daemon(f"asking {settings.endpoint}")
 
@@ -292,7 +288,7 @@ def test_backend(node: host.Node) -> None:
 
 
 def _step(node: host.Node, pick: Callable[[list[int], int], int | None], where: str) -> None:
-    rotomem = _button(node)
+    rotomem = node_of_button(node)
     if rotomem is None:
         return
     try:
@@ -301,58 +297,10 @@ def _step(node: host.Node, pick: Callable[[list[int], int], int | None], where: 
         if target is None:
             raise GraphError(f"no frame {where} {here} is annotated")
     except PluginError as error:
-        _refuse(node, error)
+        refuse(node, error)
         return
     host.move_playhead(target)
 
 
-def _button(node: host.Node) -> RotomemNode | None:
-    try:
-        return RotomemNode.of(node)
-    except PluginError as error:
-        _refuse(node, error)
-        return None
-
-
-def _require_idle(rotomem: RotomemNode) -> None:
-    if runs.running(rotomem.identifier) is not None:
-        raise GraphError(f"{rotomem.name} is propagating already; press stop first")
-    if rotomem.identifier in _asking:
-        raise GraphError(f"{rotomem.name} waits for the daemon; press stop first")
-
-
-def _require_ready(rotomem: RotomemNode) -> None:
-    """Raise unless mattes may be made now."""
-    _require_idle(rotomem)
-    _require_thawed(rotomem)
-
-
-def _require_thawed(rotomem: RotomemNode) -> None:
-    settings = rotomem.settings()
-    if settings.frozen:
-        raise GraphError(
-            f"{rotomem.name} v{settings.version:03d} is frozen; press 'version up', or switch 'freeze' off first"
-        )
-
-
 def _cache_folders(rotomem: RotomemNode) -> list[Path]:
     return [Path(rotomem.settings(view).mattes).parent for view in views_of(rotomem.settings())]
-
-
-def _show_status(rotomem: RotomemNode, sentence: str) -> None:
-    if rotomem.attached:
-        with host.unrecorded():
-            rotomem.show_status(sentence)
-
-
-def _refuse_later(node: host.Node, error: Exception) -> None:
-    _refuse(node, PluginError(explain(error)))
-
-
-def _refuse(node: host.Node, error: PluginError) -> None:
-    """Tell why nothing starts: a message to whoever just pressed the button, an exception to a script."""
-    if not host.gui():
-        raise error
-    if "status" in node.knobs():
-        node["status"].setValue(f"failed: {error}")
-    host.show_message(f"Rotomem: {error}")

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from rotomem_client.shapes import Outline
 
 LEAST_TOLERANCE_PX, MOST_TOLERANCE_PX = 0.1, 100.0
+Traced = tuple[tuple[str, "tuple[Outline, ...]"], ...]
+"""Outlines by object, in output order; each object's in the order in which they are painted."""
 BESIDE_PX = 120
 """How far from the node the new Roto stands in the node graph."""
 
@@ -46,10 +48,10 @@ class BakeRequest:
 
 @dataclass(frozen=True)
 class Baked:
-    """The outlines of one view, by object in output order; each object's in the order in which they are painted."""
+    """The outlines of one view."""
 
     request: BakeRequest
-    outlines: tuple[tuple[str, tuple[Outline, ...]], ...]
+    outlines: Traced
     frames: tuple[int, ...]
 
     @property
@@ -84,8 +86,6 @@ def vectorize(request: BakeRequest, *, say: Callable[[str], None], stopped: Call
         RenderCancelled: the artist asked to stop.
         ClientError: the daemon is away or refused.
     """
-    from rotomem_client.messages import MAX_VECTORIZED_FRAMES, Plate
-
     settings = request.settings
     frames = frames_on_disk(settings.mattes)
     if not frames:
@@ -93,28 +93,48 @@ def vectorize(request: BakeRequest, *, say: Callable[[str], None], stopped: Call
     manifest = read_manifest(settings.mattes)
     objects = manifest.objects if manifest is not None and manifest.objects else request.objects
     say(f"connecting to {settings.endpoint}")
-    found: list[tuple[str, tuple[Outline, ...]]] = []
     with connect(settings) as client:
-        session = f"bake-{uuid.uuid4().hex}"
-        state = client.open_session(session, Plate(frames[0], frames[-1], settings.mattes), objects)
-        try:
-            if not state.plate_visible:
-                say("sending the mattes")
-                client.upload_frames(
-                    session, {frame: matte_file(settings.mattes, frame) for frame in frames}, cancelled=stopped
-                )
-            for name in objects:
-                outlines: list[Outline] = []
-                for start in range(0, len(frames), MAX_VECTORIZED_FRAMES):
-                    if stopped():
-                        raise RenderCancelled("stopped; nothing was baked")
-                    part = frames[start : start + MAX_VECTORIZED_FRAMES]
-                    say(f"tracing {name}, frames {part[0]}-{part[-1]}")
-                    outlines += client.vectorize_mattes(session, part, name, request.tolerance)
-                found.append((name, tuple(outlines)))
-        finally:
-            _forget(client, session)
-    return Baked(request, tuple(found), tuple(frames))
+        traced = trace(client, settings.mattes, frames, objects, request.tolerance, say=say, stopped=stopped)
+    return Baked(request, traced, tuple(frames))
+
+
+def trace(
+    client: Client,
+    pattern: str,
+    frames: Sequence[int],
+    objects: Sequence[str],
+    tolerance: float,
+    *,
+    say: Callable[[str], None],
+    stopped: Callable[[], bool],
+) -> Traced:
+    """Have matte files turned into outlines, of each object in turn; a session of its own, which is removed.
+
+    Raises:
+        RenderCancelled: the artist asked to stop.
+        ClientError: the daemon is away or refused.
+    """
+    from rotomem_client.messages import MAX_VECTORIZED_FRAMES, Plate
+
+    found = []
+    session = f"bake-{uuid.uuid4().hex}"
+    state = client.open_session(session, Plate(frames[0], frames[-1], pattern), objects)
+    try:
+        if not state.plate_visible:
+            say("sending the mattes")
+            client.upload_frames(session, {frame: matte_file(pattern, frame) for frame in frames}, cancelled=stopped)
+        for name in objects:
+            outlines: list[Outline] = []
+            for start in range(0, len(frames), MAX_VECTORIZED_FRAMES):
+                if stopped():
+                    raise RenderCancelled("stopped; nothing was drawn")
+                part = frames[start : start + MAX_VECTORIZED_FRAMES]
+                say(f"tracing {name}, frames {part[0]}-{part[-1]}")
+                outlines += client.vectorize_mattes(session, part, name, tolerance)
+            found.append((name, tuple(outlines)))
+    finally:
+        _forget(client, session)
+    return tuple(found)
 
 
 def _forget(client: Client, session: str) -> None:
@@ -161,11 +181,9 @@ def _add(curves: host.Knob, layer: host.Layer, outline: Outline, height: int) ->
             mine.center.addPositionKey(frame, host.CVec3(point.center[0], height - point.center[1], 1.0))
             mine.leftTangent.addPositionKey(frame, host.CVec3(point.left[0], -point.left[1], 0.0))
             mine.rightTangent.addPositionKey(frame, host.CVec3(point.right[0], -point.right[1], 0.0))
-    first, last = float(outline.frames[0]), float(outline.frames[-1])
-    # A range: the one lifetime beside "all frames" whose number no source disputes.
-    lifetime = {"ltt": float(roto.LIFETIME_RANGE), "ltn": first, "ltm": last}
-    blend = {"bm": float(roto.BLEND_NAMES.index("minus"))} if outline.hole else {}
-    drawing.set_attributes(made, outline.frames[0], {**lifetime, **blend})
+    drawing.set_lifetime(made, outline.frames[0], outline.frames[-1])
+    if outline.hole:
+        drawing.set_attributes(made, outline.frames[0], {"bm": float(roto.BLEND_NAMES.index("minus"))})
 
 
 def describe(rotos: Sequence[host.Node], baked: Sequence[Baked]) -> str:

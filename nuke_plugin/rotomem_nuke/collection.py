@@ -110,6 +110,20 @@ def collect_for_motion(rotomem: RotomemNode) -> tuple[PropagationRequest, ...]:
     return tuple(requests)
 
 
+def read_plate_frame(rotomem: RotomemNode, frame: int) -> PropagationRequest:
+    """Read one frame of the plate in the first view, without any drawing.
+
+    Raises:
+        GraphError: no plate is wired, or it has no such frame.
+    """
+    request = _read_view(rotomem, views_of(rotomem.settings())[0], drawn=False)
+    if not request.shown_first <= frame <= request.shown_last:
+        raise GraphError(
+            f"frame {frame} is outside of the plate ({request.shown_first}-{request.shown_last}); move the playhead"
+        )
+    return replace(request, plate=replace(request.plate, first=frame, last=frame))
+
+
 def read_graph(rotomem: RotomemNode) -> tuple[PropagationRequest, ...]:
     """Read the graph and change nothing, one request a view; raises like ``collect``."""
     return tuple(_read_view(rotomem, view) for view in views_of(rotomem.settings()))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Optional
 
 from rotomem_client.shapes import ControlPoint
 from rotomem_client.shapes import Shape as PlainShape
@@ -15,7 +16,15 @@ from rotomem_nuke.errors import GraphError
 TOLERANCE_PX = 0.01
 
 
-def draw_shapes(node: host.Node, object_name: str, frame: int, shapes: Sequence[PlainShape], *, height: int) -> None:
+def draw_shapes(
+    node: host.Node,
+    object_name: str,
+    frame: int,
+    shapes: Sequence[PlainShape],
+    *,
+    height: int,
+    lifetime: Optional[tuple[int, int]] = None,
+) -> None:
     """Draw one object on one frame.
 
     A shape of the same name and as many points in the object's layer gets a key on ``frame``; any other is new.
@@ -25,6 +34,7 @@ def draw_shapes(node: host.Node, object_name: str, frame: int, shapes: Sequence[
         object_name: of a top-level layer; made where it is missing.
         shapes: bottommost first, in plate pixels, origin top-left.
         height: of the plate's display window in pixels.
+        lifetime: first and last frame on which the shapes are drawn; None for all.
 
     Raises:
         GraphError: no shape, or one that keys on points cannot say, or a layer whose transform moves it elsewhere.
@@ -39,9 +49,12 @@ def draw_shapes(node: host.Node, object_name: str, frame: int, shapes: Sequence[
             )
     curves = node["curves"]
     layer = _layer(curves, object_name)
-    for shape in shapes:
-        element = _element(curves, layer, shape)
+    onto = len(layer) > 0
+    for shape in shapes if onto else reversed(shapes):
+        element = _element(curves, layer, shape, on_top=onto)
         set_attributes(element, frame, _attributes(shape), roto.outline_keys(element))
+        if lifetime is not None:
+            set_lifetime(element, *lifetime)
         _set_keys(element, frame, shape, height)
     curves.changed()
     _check(node, object_name, frame, shapes, height)
@@ -60,7 +73,8 @@ def _layer(curves: host.Knob, name: str) -> host.Layer:
     return made
 
 
-def _element(curves: host.Knob, layer: host.Layer, shape: PlainShape) -> host.Shape:
+def _element(curves: host.Knob, layer: host.Layer, shape: PlainShape, *, on_top: bool) -> host.Shape:
+    """Return the shape to set keys on; a new one where there is none, on top or at the bottom of its layer."""
     for element in layer:
         if isinstance(element, host.Shape) and element.name == shape.name and len(element) == len(shape.points):
             return element
@@ -68,8 +82,11 @@ def _element(curves: host.Knob, layer: host.Layer, shape: PlainShape) -> host.Sh
     for point in shape.points:
         new.append(host.ShapeControlPoint(*point.center))
     new.name = shape.name
-    layer.append(new)
-    made = layer[len(layer) - 1]
+    if on_top:
+        layer.insert(0, new)  # a layer's first element is on top
+    else:
+        layer.append(new)
+    made = layer[0 if on_top else len(layer) - 1]
     assert isinstance(made, host.Shape)
     return made
 
@@ -107,6 +124,13 @@ def set_attributes(element: host.Shape, frame: int, values: Mapping[str, float],
             if other != frame:
                 curve.addKey(other, had[other])
         curve.addKey(frame, value)
+
+
+def set_lifetime(element: host.Shape, first: int, last: int) -> None:
+    """Let a shape be drawn from ``first`` to ``last`` only."""
+    # A range: the one kind beside "all frames" whose number no source disputes.
+    kind = float(roto.LIFETIME_RANGE)
+    set_attributes(element, first, {"ltt": kind, "ltn": float(first), "ltm": float(last)})
 
 
 def _offsets(point: ControlPoint) -> tuple[tuple[str, tuple[float, float]], ...]:

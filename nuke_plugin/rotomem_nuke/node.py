@@ -186,6 +186,16 @@ class RotomemNode:
         """Return what the object knob offers."""
         return list(self._node["object"].values())
 
+    def chosen_object(self) -> str:
+        return str(self._node["object"].value())
+
+    def clicks(self) -> tuple[tuple[float, float], tuple[float, float], tuple[float, float, float, float]]:
+        """Return the point on the object, the one beside it, and the box as x, y, right, top; origin bottom-left."""
+        x, y = (float(number) for number in self._node["click"].value())
+        u, v = (float(number) for number in self._node["avoid"].value())
+        left, bottom, right, top = (float(number) for number in self._node["click_box"].value())
+        return (x, y), (u, v), (left, bottom, right, top)
+
     @property
     def tolerance(self) -> float:
         """In pixels, of Bake to Roto."""

@@ -280,11 +280,31 @@ class Mappings_Knob(Knob):
 class Box_Knob(Knob):
     default = (0.0, 0.0, 0.0, 0.0)
 
+    def parse(self, text: str) -> tuple[float, ...]:
+        return self.convert(text.split())
+
     def convert(self, value: Any) -> tuple[float, ...]:
         numbers = tuple(float(v) for v in value)
         if len(numbers) != 4:
             raise TypeError(f"{self._name} takes x, y, r, t")
         return numbers
+
+
+class BBox_Knob(Box_Knob, Array_Knob):
+    """x, y, right, top (Foundry, BBox_Knob.value)."""
+
+
+class XY_Knob(Array_Knob):
+    """Two numbers; ``value()`` is a list of them (Foundry, XY_Knob)."""
+
+    default = (0.0, 0.0)
+
+    def parse(self, text: str) -> tuple[float, ...]:
+        return self.convert(text.split())
+
+    def convert(self, value: Any) -> tuple[float, ...]:
+        x, y = value
+        return float(x), float(y)
 
 
 class Format:
@@ -347,6 +367,8 @@ USER_KNOBS: dict[str, type[Knob]] = {
     "4": Enumeration_Knob,
     "6": Boolean_Knob,
     "7": Double_Knob,
+    "12": XY_Knob,
+    "15": BBox_Knob,
     "20": Tab_Knob,
     "22": PyScript_Knob,
     "26": Text_Knob,

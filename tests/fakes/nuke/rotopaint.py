@@ -369,6 +369,10 @@ class Layer(Element):
         """phase2/76: copies into the tree; the passed object goes stale, re-fetch ``layer[len(layer) - 1]``."""
         self._elements.append(copy.deepcopy(element))
 
+    def insert(self, index: int, element: Element) -> None:
+        """00_api_surface: ``insert(index, element)``; it copies as ``append`` does."""
+        self._elements.insert(index, copy.deepcopy(element))
+
     def remove(self, index: int) -> None:
         del self._elements[index]
 
