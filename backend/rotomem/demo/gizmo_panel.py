@@ -138,7 +138,9 @@ def _knob(words: Sequence[str], options: Mapping[str, str], shown: Mapping[str, 
     default = choices[0] if choices else options.get("T", "") if code == TEXT else "0" if code in "37" else ""
     value = shown.get(name, default).strip('"')
     if code in AXES:
-        value = "    ".join(f"{axis}  {number}" for axis, number in zip(AXES[code], value.strip("{}").split()))
+        value = "    ".join(
+            f"{axis}  {number}" for axis, number in zip(AXES[code], value.strip("{}").split(), strict=True)
+        )
     beside = "-STARTLINE" in words
     enabled = "+DISABLED" not in words and name not in ("first", "last", "colourspace")
     span = float(options.get("lowest", 0)), float(options.get("highest", 1))
