@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-sam", action="store_true", help="do not ask segment-anything, though its weights are there"
     )
+    parser.add_argument("--classical", action="store_true", help="do not use motion networks, though they are there")
     parser.add_argument("--crf", action="store_true", help="edges by a dense CRF (pip install 'rotomem[crf]'); slow")
     parser.add_argument("--json", metavar="FILE", help="write the diagnosis to this file; - prints it instead")
     parser.add_argument("--progress", choices=["bar", "lines", "none"], default="bar", help="lines suit a render farm")
@@ -108,6 +109,7 @@ def build_task(options: argparse.Namespace) -> MotionTask:
         weights=options.weights,
         weights_dir=options.settings.weights_dir,
         refine_edges=not options.no_refine_edges,
+        networks=not options.classical,
         sam=not options.no_sam,
         crf=options.crf,
     )

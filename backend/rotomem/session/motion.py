@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from rotomem import __version__
-from rotomem.config import Settings
-from rotomem.errors import CancelledError, OutputUnwritableError, WeightsMissingError
+from rotomem.errors import CancelledError, OutputUnwritableError
 from rotomem.plates import FramePattern, MatteMetadata, PlateFrame, PlateSource, write_mattes
 from rotomem.propagation.classical_motion import (
     CameraMotion,
@@ -26,10 +25,11 @@ from rotomem.propagation.classical_motion import (
 from rotomem.propagation.engine import Engine, Image
 from rotomem.propagation.flow import PlateFlow
 from rotomem.propagation.motion_exemplars import find_exemplars, propagate_exemplars
-from rotomem.propagation.raft import RaftEstimator, find_raft_weights
+from rotomem.propagation.network_proposal import network_proposal
 from rotomem.session.annotated_mattes import AnnotatedMattes, rasterize_annotations
 from rotomem.session.motion_edges import MatteFinisher
-from rotomem.session.motion_task import AUTO, DIS, ENGINE, RAFT, MotionTask, check_motion_task
+from rotomem.session.motion_models import find_networks, make_flow
+from rotomem.session.motion_task import ENGINE, MotionTask, check_motion_task
 from rotomem.session.propagate import engine_of
 from rotomem.session.shot import MatteWritten, Progress
 from rotomem.session.task_checks import check_not_overwriting
@@ -151,11 +151,12 @@ def propose_shot(
         source.check_frames(frames)
         check_not_overwriting(task.output_pattern, source, frames)
         drawn = rasterize_annotations(task.annotations, size=source.size)
-        name, flow = _make_flow(task, source)
+        name, flow = make_flow(task, source)
         started = time.monotonic()
         steps = _Steps(PASSES * len(frames), on_progress, cancelled)
         cuts = find_cuts(source, frames, step=steps.counter("looking for cuts"))
         engine = None if task.engine == ENGINE else engine_of(task)
+        networks = find_networks(task)
         name_and_weights = (ENGINE, "") if engine is None else (engine.name, engine.weights_sha256)
         writer = _ShotWriter(task, source, drawn, on_matte, *name_and_weights)
         shots = []
@@ -163,6 +164,8 @@ def propose_shot(
             proposal = propose_objects(
                 flow, shot, plate_px=max(source.size) / max(flow.size), step=steps.counter("finding motion")
             )
+            if networks is not None:
+                proposal = network_proposal(flow, proposal, networks, cancelled=cancelled)
             step = steps.counter("writing mattes")
             if engine is None:
                 writer.write(proposal, step)
@@ -318,29 +321,3 @@ def _sentence(proposal: MotionProposal, camera: CameraMotion | None) -> str:
             f"{proposal.residual_px:.2f} px a frame"
         )
     return f"{camera.sentence()}; {count} object{'s' * (count > 1)} move{'s' * (count == 1)} against it"
-
-
-def _make_flow(task: MotionTask, source: PlateSource) -> tuple[str, PlateFlow]:
-    """Return the flow's name and the flow."""
-    weights = find_raft_weights(task.weights_dir or Settings.load().weights_dir)
-    if task.flow == DIS or (task.flow == AUTO and weights is None):
-        return DIS, PlateFlow(source, longer_side_px=task.flow_side_px)
-    if weights is None:
-        raise WeightsMissingError(
-            f"the flow raft has no weights in {task.weights_dir}; put torchvision's raft_large or raft_small .pth file "
-            "there, or choose --flow dis"
-        )
-    try:
-        estimate = RaftEstimator(weights, device=_device(task.device))
-    except WeightsMissingError as error:
-        if task.flow == RAFT:
-            raise
-        log.warning("flow by DIS: %s", error)
-        return DIS, PlateFlow(source, longer_side_px=task.flow_side_px)
-    return RAFT, PlateFlow(source, longer_side_px=task.flow_side_px, estimate=estimate)
-
-
-def _device(name: str) -> str:
-    import torch
-
-    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name

@@ -17,7 +17,7 @@ FLOWS = (AUTO, DIS, RAFT)
 MOST_OBJECTS = 64
 LEAST_FLOW_SIDE_PX = 96
 FLOW_SIDE_PX = 320
-"""Longer side: what moves is found as well as at twice that, in a quarter of the time; see ``docs/motion.md``."""
+"""Longer side: a quarter of the time of twice that; see ``docs/motion-uses.md``."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class MotionTask:
         weights: for that engine: name of installed weights, or a path; empty takes its default.
         processing_size: for that engine: shorter side in pixels at which it works; 0 takes its own default.
         refine_edges: snap the mattes' edges to the plate.
+        networks: let the motion networks find the objects, where the folder ``motion`` in ``weights_dir`` has them.
         sam: let segment-anything look again at each mask, where ``weights_dir`` has its weights.
         crf: do so by a dense CRF rather than by the guided filter; it takes seconds a frame, and a further package.
         revision: written into each matte's metadata.
@@ -58,6 +59,7 @@ class MotionTask:
     refine_edges: bool = True
     crf: bool = False
     sam: bool = True
+    networks: bool = True
     revision: int = 0
     annotations: tuple[ShotAnnotation, ...] = ()
 

@@ -1,0 +1,50 @@
+"""What mattes from motion are found with: an estimator of flow, and motion networks where there are any."""
+
+from __future__ import annotations
+
+import logging
+
+from rotomem.config import Settings
+from rotomem.errors import WeightsMissingError
+from rotomem.motion import MotionNetworks
+from rotomem.plates import PlateSource
+from rotomem.propagation.flow import PlateFlow
+from rotomem.propagation.motion_networks import FOLDER, has_motion_networks, load_motion_networks
+from rotomem.propagation.raft import RaftEstimator, find_raft_weights
+from rotomem.session.motion_task import AUTO, DIS, RAFT, MotionTask
+
+log = logging.getLogger(__name__)
+
+
+def make_flow(task: MotionTask, source: PlateSource) -> tuple[str, PlateFlow]:
+    """Return the flow's name and the flow."""
+    weights = find_raft_weights(task.weights_dir or Settings.load().weights_dir)
+    if task.flow == DIS or (task.flow == AUTO and weights is None):
+        return DIS, PlateFlow(source, longer_side_px=task.flow_side_px)
+    if weights is None:
+        raise WeightsMissingError(
+            f"the flow raft has no weights in {task.weights_dir}; put torchvision's raft_large or raft_small .pth file "
+            "there, or choose --flow dis"
+        )
+    try:
+        estimate = RaftEstimator(weights, device=_device(task.device))
+    except WeightsMissingError as error:
+        if task.flow == RAFT:
+            raise
+        log.warning("flow by DIS: %s", error)
+        return DIS, PlateFlow(source, longer_side_px=task.flow_side_px)
+    return RAFT, PlateFlow(source, longer_side_px=task.flow_side_px, estimate=estimate)
+
+
+def find_networks(task: MotionTask) -> MotionNetworks | None:
+    """Return the motion networks where they are wanted and there."""
+    folder = (task.weights_dir or Settings.load().weights_dir) / FOLDER
+    if not task.networks or not has_motion_networks(folder):
+        return None
+    return load_motion_networks(folder, device=_device(task.device))
+
+
+def _device(name: str) -> str:
+    import torch
+
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
