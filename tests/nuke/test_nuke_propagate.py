@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import signal
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -547,6 +549,36 @@ def test_a_daemon_killed_and_started_again_mid_job_costs_a_status_line(
         assert node["status"].value().startswith("ready: 1 annotated, 60/60 by warp"), node["status"].value()
         assert fake.messages == []
     finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signal there freezes a process")
+def test_a_daemon_that_hangs_mid_job_costs_a_status_line_and_stop_ends_the_wait(
+    fake: Any, serve: Any, plate_files: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ROTOMEM_TIMEOUT_S", "1")
+    process, endpoint = serve(tmp_path, "tcp://127.0.0.1:*")
+    try:
+        monkeypatch.setenv("ROTOMEM_ENDPOINT", endpoint)
+        roto = roto_node()
+        add_shape(roto["curves"].rootLayer, keys=[1], slide=2.0)
+        node = rotomem_node(read_node(plate_files(1, 60), last=60), roto)
+        node["engine"].setValue("warp")
+        node["propagate"].execute()
+        fake.pump(lambda: node["matte_count"].value() > 0 or not actions.is_running(node), timeout_s=60)
+        process.send_signal(signal.SIGSTOP)
+        fake.pump(lambda: "waiting for the daemon" in node["status"].value(), timeout_s=60)
+        assert node["state"].value() == "running"
+        node["stop"].execute()
+        fake.pump(lambda: not actions.is_running(node), timeout_s=60)
+        fake.drain()
+        assert node["state"].value() == "idle"
+        assert endpoint in node["status"].value()
+        assert channel_of(node, 1).max() == 1.0  # what had arrived keeps showing
+        assert fake.messages == []
+    finally:
+        process.send_signal(signal.SIGCONT)
         process.terminate()
         process.wait(timeout=20)
 
