@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rotomem.cli import main
-from rotomem.commands import benchmark_long, benchmark_rounds
+from rotomem.commands import benchmark_long, benchmark_rounds, benchmark_shipped
 from rotomem.commands.benchmark import PUBLISHED
 from rotomem.commands.benchmark_shot import moving_shot
 from tiny_networks import random_network
@@ -36,6 +36,15 @@ def test_long_shots_are_propagated_to_the_end(engine: str) -> None:
     figures = benchmark_long.measure(engine, 8, 64, 48, 2)
     assert figures["frames"] == 8
     assert figures["peak_memory_mb"] >= figures["memory_before_mb"] > 0
+
+
+def test_the_shipped_weights_are_timed_over_both_rounds() -> None:
+    report = benchmark_shipped.measure_shipped((64, 48), 5, steps=2)
+    assert [row["what"] for row in report["rows"]] == ["first round", "second round"]
+    for row in report["rows"]:
+        assert 0 < row["first_matte_s"] <= row["seconds"]
+        assert 0 < row["first_matte_processor_s"] <= row["processor_s"]
+    assert "second round" in benchmark_shipped.format_shipped(report)
 
 
 def test_the_made_up_shot_moves_and_shows_every_object() -> None:

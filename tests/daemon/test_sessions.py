@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from rotomem_client.messages import (
     AnnotationContent,
     AnnotationStored,
     AnnotationUndone,
+    Chunk,
     ErrorReply,
     FrameOffer,
     FramesWanted,
@@ -502,6 +504,30 @@ def test_pruning_deletes_what_is_superseded_and_nothing_else(desk: Desk) -> None
     assert left == sorted(Path(matte.path) for matte in shown)
     assert desk.ask(ANNA, PruneStore(0), StorePruned) == StorePruned(0, 0)
     assert opened(desk).mattes == tuple(range(1, LAST + 1))
+
+
+def test_no_pruning_takes_what_an_artist_has_drawn(desk: Desk) -> None:
+    content = b"an alpha that was drawn for both shots"
+    alpha = FrameOffer(5, hashlib.sha256(content).hexdigest(), len(content), ".exr")
+    desk.ask(ANNA, OpenSession("sh020", desk.store.session("sh010").plate, ("hero",)), SessionState)
+    desk.ask(ANNA, OfferFrames("sh010", "alpha", (alpha,)), FramesWanted)
+    desk.say(ANNA, Chunk(alpha.sha256, 0, content))
+    for session in ("sh010", "sh020"):
+        desk.ask(ANNA, PutAnnotation(session, 5, "hero", alpha_sha256=alpha.sha256), AnnotationStored)
+    edits(desk, put(5))  # drawn anew: the alpha is history, to which an undo goes back
+    rounds(desk)
+    before = [drawn(desk, frame) for frame in range(1, LAST + 1)]
+
+    desk.ask(ANNA, PruneStore(0), StorePruned)
+    desk.ask(ANNA, RemoveSession("sh020"), StorePruned)
+    assert [drawn(desk, frame) for frame in range(1, LAST + 1)] == before
+    assert desk.store.alpha_path(alpha.sha256).read_bytes() == content
+    desk.restart()
+    desk.connect(ANNA, "c1", "anna on ws12")
+    while drawn(desk, 5).content != "alpha":
+        desk.ask(ANNA, UndoAnnotation("sh010"), AnnotationUndone)
+    assert drawn(desk, 5).alpha_sha256 == alpha.sha256
+    assert desk.store.alpha_path(alpha.sha256).read_bytes() == content
 
 
 def test_pruning_stops_at_the_bound_and_begins_with_the_oldest(desk: Desk) -> None:

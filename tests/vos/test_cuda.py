@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from rotomem.propagation import xmem_engine
 from rotomem.vos import InferenceCore, MemoryConfig, Network
 from rotomem.vos.cuda import accelerate_for_cuda
 
@@ -31,6 +32,19 @@ def test_nothing_is_compiled_without_a_gpu(network: Network, images: Tensor, mas
     expected = play(InferenceCore(network, CONFIG, 2), images, masks)
     accelerate_for_cuda(network)
     assert torch.equal(play(InferenceCore(network, CONFIG, 2), images, masks), expected)
+
+
+def test_the_engine_runs_the_accelerated_network(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    accelerated = []
+
+    def accelerate(network: Network) -> Network:
+        accelerated.append((network, network.training))
+        return network
+
+    monkeypatch.setattr(xmem_engine, "accelerate_for_cuda", accelerate)
+    core = xmem_engine.XMemEngine(network, weights_sha256="", device="cpu").new_core(1, 10)
+    assert accelerated == [(network, False)]
+    assert core.network is network
 
 
 @pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])

@@ -7,10 +7,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from rotomem.commands.benchmark import PUBLISHED, peak_memory_mb
-from rotomem.commands.benchmark_shot import random_network, table
+from rotomem.commands.benchmark_shot import MovingSource, random_network, table
 
 if TYPE_CHECKING:
-    from rotomem.propagation.engine import Annotations, Engine, Image
+    from rotomem.propagation.engine import Annotations, Engine
 
 SMALL = (128, 72)
 LARGE = (3840, 2160)
@@ -95,31 +95,3 @@ def _engine(name: str) -> Engine:
     config = dataclasses.replace(NetworkConfig.light(), prior_channels=0)
     settings = XMemSettings(feature_cache_bytes=CACHE_BYTES, image_cache_bytes=CACHE_BYTES)
     return XMemEngine(random_network(config), weights_sha256="random", device="cpu", settings=settings)
-
-
-class MovingSource:
-    """A plate that is made when it is read: a texture that pans by two pixels a frame, with discs that stay."""
-
-    def __init__(self, width: int, height: int) -> None:
-        import cv2
-        import numpy as np
-
-        self.size = (height, width)
-        coarse = np.random.default_rng(0).random((height // 8 + 2, width // 8 + 2, 3), np.float32)
-        self._texture: Image = np.ascontiguousarray(cv2.resize(coarse, (width, height)), np.float32)
-
-    def image(self, frame: int) -> Image:
-        """Return (H, W, 3) in [0, 1]."""
-        import numpy as np
-
-        return np.roll(self._texture, 2 * frame, axis=1)
-
-    def matte(self, frame: int, index: int, objects: int) -> Image:
-        """Return one object's disc, (H, W) in [0, 1]."""
-        import numpy as np
-
-        height, width = self.size
-        rows, columns = np.mgrid[:height, :width].astype(np.float32)
-        x, radius = (index + 0.5) * width / objects, 0.4 * min(height, width / objects)
-        disc: Image = np.clip(radius - np.hypot(rows - height / 2, columns - x - frame % 8), 0, 1)
-        return disc

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rotomem.commands.benchmark_shipped import format_shipped, measure_shipped
 from rotomem.commands.benchmark_shot import moving_shot, random_network, table
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     network = random_network(NetworkConfig())
     report = measure(network, (width, height), length=length, candidates=candidates, objects=options.objects)
     print(_format(report))
+    report["shipped"] = measure_shipped((width, height), length, steps=10 if options.quick else 120)
+    print(format_shipped(report["shipped"]))
     report["cuda"] = measure_cuda(network, options)
     return report
 

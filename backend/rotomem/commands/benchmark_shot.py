@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from rotomem.propagation.engine import Image
     from rotomem.vos import Network, NetworkConfig
 
 KEY_SPREAD = 8.0
@@ -64,6 +65,34 @@ def moving_shot(frames: int, width: int, height: int, objects: int) -> tuple[Ten
             y = height * (0.45 + 0.1 * math.sin(0.2 * frame))
             masks[frame, index] = (radius - torch.hypot(rows - y, columns - x) + 0.5).clamp(0, 1)
     return images, masks
+
+
+class MovingSource:
+    """A plate that is made when it is read: a texture that pans by two pixels a frame, with discs that stay."""
+
+    def __init__(self, width: int, height: int) -> None:
+        import cv2
+        import numpy as np
+
+        self.size = (height, width)
+        coarse = np.random.default_rng(0).random((height // 8 + 2, width // 8 + 2, 3), np.float32)
+        self._texture: Image = np.ascontiguousarray(cv2.resize(coarse, (width, height)), np.float32)
+
+    def image(self, frame: int) -> Image:
+        """Return (H, W, 3) in [0, 1]."""
+        import numpy as np
+
+        return np.roll(self._texture, 2 * frame, axis=1)
+
+    def matte(self, frame: int, index: int, objects: int) -> Image:
+        """Return one object's disc, (H, W) in [0, 1]."""
+        import numpy as np
+
+        height, width = self.size
+        rows, columns = np.mgrid[:height, :width].astype(np.float32)
+        x, radius = (index + 0.5) * width / objects, 0.4 * min(height, width / objects)
+        disc: Image = np.clip(radius - np.hypot(rows - height / 2, columns - x - frame % 8), 0, 1)
+        return disc
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
