@@ -125,7 +125,8 @@ class RotomemNode:
             weights=str(node["weights"].value()).strip(),
             refine_edges=bool(node["refine_edges"].value()),
             tune=bool(node["tune"].value()),
-            motion=str(node["motion"].value()),
+            # A comp carries its group: one saved with layout 2 has no such knob.
+            motion=str(node["motion"].value()) if "motion" in node.knobs() else "auto",
             process_at=str(node["process_at"].value()),
             priority=PRIORITIES.index(str(node["priority"].value())),
             live=bool(node["live"].value()),

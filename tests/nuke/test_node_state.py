@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from nuke_scene import add_layer, add_shape, read_node, roto_node, rotomem_node
+from nuke_scene import PLUGIN, add_layer, add_shape, read_node, roto_node, rotomem_node
 
 import nuke
+from nuke import _script
 from rotomem_nuke import actions
 from rotomem_nuke.annotation import parse_frames, read_drawing
 from rotomem_nuke.cache import frames_on_disk
 from rotomem_nuke.callbacks import autolabel
+from rotomem_nuke.collection import read_graph
 from rotomem_nuke.errors import GraphError, HandleLimitError
 from rotomem_nuke.node import RotomemNode
 from rotomem_nuke.plate import find_plate
@@ -64,6 +67,26 @@ def test_a_reopened_script_keeps_identifiers(fake: Any) -> None:
     (op,) = _script.load(text.replace(" version 1\n", " version 1\n node_uuid 0123abcd\n"), fake.root)
     op.run("onCreate")
     assert _identifier(nuke.toNode(op.full_name)) == "0123abcd"
+
+
+def test_a_comp_with_an_older_layout_of_the_node_goes_on(fake: Any, plate_files: Callable[..., str]) -> None:
+    """Layout 2 had no motion, no clicks and no bake."""
+    gizmo = (PLUGIN.parent / "gizmos" / "Rotomem.gizmo").read_text(encoding="utf-8")
+    newer = "motion|from_motion|to_roto|tolerance|clicks|click|avoid|click_box|draw_click"
+    older = re.sub(rf"^ (?:addUserKnob \{{\d+ )?(?:{newer}) .*\n", "", gizmo, flags=re.M).replace(
+        "_version 3", "_version 2"
+    )
+    (op,) = _script.load(older, nuke.root()._op)
+    op.run("onCreate")
+    node = nuke.toNode(op.full_name)
+    assert not {"motion", "tolerance", "click"} & set(node.knobs())
+    roto = roto_node()
+    add_shape(roto["curves"].rootLayer, keys=[1])
+    node.setInput(0, read_node(plate_files()))
+    node.setInput(1, roto)
+    (request,) = read_graph(RotomemNode.of(node))
+    assert request.settings.motion == "auto"
+    assert node["object"].values() == ["none"]
 
 
 @pytest.mark.usefixtures("fake")
