@@ -54,6 +54,13 @@ def test_a_missing_network_is_named_with_what_to_do(folder: Path) -> None:
         load_motion_networks(folder, key_weights=folder.parent / "key.safetensors")
 
 
+def test_published_networks_without_dino_say_which_file_is_missing(folder: Path) -> None:
+    published = dataclasses.replace(TINY_SELECTOR, feature_dim=DinoConfig.vits16().width)
+    save_weights(Selector(published).state_dict(), folder / "selector.safetensors", published)
+    with pytest.raises(WeightsMissingError, match=r"need dino_vits16\.pth"):
+        load_motion_networks(folder, key_weights=folder.parent / "key.safetensors")
+
+
 def test_features_of_another_width_are_refused(folder: Path) -> None:
     other = dataclasses.replace(TINY, key_width=8)
     save_weights(Network(other).state_dict(), folder.parent / "other.safetensors", other)

@@ -210,13 +210,15 @@ def look_at(
     images: Tensor, networks: MotionNetworks, size: tuple[int, int], *, step: Callable[[], None] = lambda: None
 ) -> Appearance:
     """Return a shot (T, 3, h, w) in [0, 1] as the networks see it at H, W; features eight frames at a time."""
+    device = next(networks.selector.parameters()).device
     small, coarse, fine = [], [], []
     for piece in torch.split(images, FRAMES_AT_ONCE):
         step()
         resized = F.interpolate(piece.float(), size=size, mode="bilinear", antialias=True).clamp(0, 1)
         small.append(normalise_frames(resized))
-        coarse.append(networks.coarse_features(small[-1]).float().cpu())
-        fine.append(networks.fine_features(small[-1]).float().cpu())
+        seen = small[-1].to(device)
+        coarse.append(networks.coarse_features(seen).float().cpu())
+        fine.append(networks.fine_features(seen).float().cpu())
     return Appearance(torch.cat(small), torch.cat(coarse), torch.cat(fine))
 
 
