@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -109,17 +108,15 @@ def find_exemplars(
 def survives_round_trip(flow: PlateFlow, frames: range, frame: int, mask: Mask) -> bool:
     """Return whether a mask (h, w), carried some frames along flow and back, is still itself: IoU of 0.6 or more.
 
-    It is carried both ways, as far as the shot reaches. What flow cannot trust is not carried: a mask that flow does
-    not support loses itself on the way.
+    It is carried both ways, as far as the shot reaches, as ``warp`` carries: a mask that flow does not support loses
+    itself on the way.
     """
     for step in (1, -1):
         end = min(max(frame + step * ROUND_TRIP_FRAMES, frames[0]), frames[-1])
         way = list(range(frame, end + step, step)) if end != frame else [frame]
         carried = mask.astype(np.float32)
         for before, after in pairwise([*way, *way[-2::-1]]):
-            pair = flow.pair(after, before)
-            carried = carry(carried, pair.displacement) * (1 - pair.unsure)
-            carried = np.asarray(cv2.morphologyEx(carried, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)), np.float32)
+            carried = carry(carried, flow.displacement(after, before))
         if _iou(carried > 0.5, mask) < ROUND_TRIP_IOU:
             return False
     return True
