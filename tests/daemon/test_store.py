@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rotomem.daemon.pruning import UNNAMED_UPLOAD_S, Pruner
 from rotomem.daemon.refusals import DamagedUploadError, MatteGoneError, UnknownSessionError, UploadError
 from rotomem.daemon.rows import MatteRow
 from rotomem.daemon.store import Store
@@ -182,6 +183,26 @@ def test_more_than_the_disk_holds_is_refused_before_it_is_sent(root: Path) -> No
     store = opened(root)
     with pytest.raises(DiskFullError, match=r"the daemon's disk is full: .* free some space"):
         store.uploads.require_space(2**60)
+    store.close()
+
+
+def test_removing_a_session_leaves_what_another_has_just_sent(root: Path) -> None:
+    store = opened(root)
+    store.open_session(OpenSession("sh020", Plate(1001, 1010), ("hero",)))
+    upload(store)
+    assert Pruner(store).remove_session("sh010") == (0, 0)
+    assert store.put_annotation(PutAnnotation("sh020", 1005, "hero", alpha_sha256=SHA)) == 1
+    assert Pruner(store).remove_session("sh020") == (1, len(CONTENT))
+    store.close()
+
+
+def test_an_upload_that_nobody_named_goes_with_a_session_in_the_end(root: Path) -> None:
+    store = opened(root)
+    upload(store)
+    path = root / "blobs" / SHA[:2] / f"{SHA}.exr"
+    os.utime(path, (0, path.stat().st_mtime - UNNAMED_UPLOAD_S))
+    assert Pruner(store).remove_session("sh010") == (1, len(CONTENT))
+    assert not path.exists()
     store.close()
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
 from rotomem.daemon.refusals import BusySessionError
-from rotomem.daemon.rows import MatteRow
+from rotomem.daemon.rows import BlobRow, MatteRow
 from rotomem.daemon.store import FEATURES, Store
 
 log = logging.getLogger(__name__)
+
+UNNAMED_UPLOAD_S = 3600.0
+"""A file that arrived within this time, and that nothing names, may be about to be named."""
 
 
 class Pruner:
@@ -86,8 +90,9 @@ class Pruner:
         if any(job.session == session_id for job in index.open_jobs()):
             raise BusySessionError(f"a job of session {session_id!r} has not ended; cancel it, then remove the session")
         with self._store.transaction():
+            awaited = {blob.sha256 for blob in index.unused_blobs() if self._is_awaited(blob)}
             index.drop_session(session_id)
-            unused = index.unused_blobs()
+            unused = [blob for blob in index.unused_blobs() if blob.sha256 not in awaited]
             for blob in unused:
                 index.drop_blob(blob.sha256)
         folder = self._store.root / "sessions" / session_id
@@ -100,6 +105,12 @@ class Pruner:
             freed += blob.size
         log.info("session %s is removed, %d files", session_id, len(files) + len(unused))
         return len(files) + len(unused), freed
+
+    def _is_awaited(self, blob: BlobRow) -> bool:
+        """Whether another session's client may just have sent this file and be about to name what it is for."""
+        with contextlib.suppress(OSError):
+            return time.time() - self._store.blob_path(blob).stat().st_mtime < UNNAMED_UPLOAD_S
+        return False
 
     def size_of(self, session_id: str) -> int:
         """Return the bytes that a session's mattes have on disk."""
