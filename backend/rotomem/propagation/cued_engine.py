@@ -36,6 +36,8 @@ from rotomem.vos.permanent_memory import PermanentEntry, PermanentMemory
 MOST_TUNED = 16
 """Annotated frames that tuning learns from; of more, evenly chosen ones."""
 
+SECONDS_ON_CPU, SECONDS_ON_GPU = 85.0, 9.0
+"""At which tuning ends at the latest, the time of its last step aside."""
 EVEN_VARIANCE = 10.0
 """In frames of trusted flow: network and carried matte count alike there; fresher, what was carried counts more. Chosen
 on the ten clips that chose ``warp``'s constants."""
@@ -140,11 +142,14 @@ class CuedEngine:
             latest = cache.latest(tuning.shot, device=self.device)
             if latest is not None:
                 start, steps = latest, max(1, steps // 2)
+        seconds = tuning.seconds
+        if seconds is None:
+            seconds = SECONDS_ON_GPU if self.device.type == "cuda" else SECONDS_ON_CPU
         tell = tuning.on_progress or (lambda share: None)
         tuned = tuned_network(
             start,
             frames(),
-            TuningSettings(most_steps=steps, seconds=tuning.seconds),
+            TuningSettings(most_steps=steps, seconds=seconds),
             on_progress=lambda progress: tell(progress.share),
             cancelled=cancelled,
         )
