@@ -563,7 +563,8 @@ def test_a_daemon_that_hangs_mid_job_costs_a_status_line_and_stop_ends_the_wait(
         monkeypatch.setenv("ROTOMEM_ENDPOINT", endpoint)
         roto = roto_node()
         add_shape(roto["curves"].rootLayer, keys=[1], slide=2.0)
-        node = rotomem_node(read_node(plate_files(1, 60), last=60), roto)
+        # Long enough that the job is not over by the time the first mattes are shown.
+        node = rotomem_node(read_node(plate_files(1, 300), last=300), roto)
         node["engine"].setValue("warp")
         node["propagate"].execute()
         fake.pump(lambda: node["matte_count"].value() > 0 or not actions.is_running(node), timeout_s=60)
