@@ -10,6 +10,7 @@ annotations, not on other results, so that frames can be made in any order. Deci
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -37,10 +38,12 @@ MOST_TUNED = 16
 """Annotated frames that tuning learns from; of more, evenly chosen ones."""
 
 SECONDS_ON_CPU, SECONDS_ON_GPU = 85.0, 9.0
-"""At which tuning ends at the latest, the time of its last step aside."""
+"""At which tuning ends at the latest, the time of its last step aside; what flow carries to drawn frames included."""
+LEAST_SHARE_OF_TIME = 0.25
+"""Left for the steps where flow was slow: propagation needs that flow all the same."""
 EVEN_VARIANCE = 10.0
 """In frames of trusted flow: network and carried matte count alike there; fresher, what was carried counts more. Chosen
-on the ten clips that chose ``warp``'s constants."""
+on six of the ten clips that chose ``warp``'s constants."""
 LEAST_PROBABILITY = 1 / 256
 """Nothing is surer than this: a matte of exactly 0 or 1 would let no other opinion in."""
 
@@ -146,10 +149,14 @@ class CuedEngine:
         if seconds is None:
             seconds = SECONDS_ON_GPU if self.device.type == "cuda" else SECONDS_ON_CPU
         tell = tuning.on_progress or (lambda share: None)
+        tell(0.0)
+        began = time.monotonic()
+        learned_from = frames()
+        left = max(seconds - (time.monotonic() - began), LEAST_SHARE_OF_TIME * seconds)
         tuned = tuned_network(
             start,
-            frames(),
-            TuningSettings(most_steps=steps, seconds=seconds),
+            learned_from,
+            TuningSettings(most_steps=steps, seconds=left),
             on_progress=lambda progress: tell(progress.share),
             cancelled=cancelled,
         )

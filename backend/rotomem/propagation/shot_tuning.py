@@ -19,7 +19,7 @@ class ShotTuning:
         folder: where tuned networks are kept; None keeps none.
         shot: names the shot there; empty keeps none.
         revision: of the annotations.
-        on_progress: told the share that is done, from 0 to 1, after every step.
+        on_progress: told the share that is done: 0 at first, then that after every step, and 1 in the end.
     """
 
     enabled: bool = True

@@ -154,6 +154,8 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise SettingError(f"{name!r} is not a device; give auto, cpu, cuda or cuda:1") from error
+    if device.type not in ("cpu", "cuda"):
+        raise SettingError(f"the network runs on no {device.type!r}; give auto, cpu, cuda or cuda:1")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise SettingError(f"device {name} is not there; this machine has {torch.cuda.device_count()} CUDA devices")
     return device

@@ -16,6 +16,8 @@ from rotomem_client.path_map import PathMap, map_path
 from rotomem_client.shapes import shape_from_plain, shape_to_plain
 
 FORMAT = 1
+TUNED = ".rotomem_tuned"
+"""Folder beside the mattes, for networks that were tuned to the shot."""
 _RECIPES_FROM = 2**30
 _T = TypeVar("_T")
 
@@ -122,6 +124,14 @@ def with_frames(shot: JobShot, frames: range) -> JobShot:
     return replace(shot, task=replace(shot.task, first=frames[0], last=frames[-1], handles=0))
 
 
+def _still_folder(pattern: str) -> Path:
+    """Return the innermost folder of a pattern that is the same for every frame."""
+    folder = Path(pattern).parent
+    while folder.parent != folder and any(sign in str(folder) for sign in "%#"):
+        folder = folder.parent
+    return folder
+
+
 class _Fields:
     """One JSON object, read field by field."""
 
@@ -164,6 +174,7 @@ class _ShotReader:
             self._annotation(_Fields(plain, f"{where}, annotation {index + 1}"))
             for index, plain in enumerate(fields.get("annotations", list))
         ]
+        output = self._path(fields.get("mattes", str))
         task = PropagationTask(
             plate=PlateReference(
                 pattern=self._path(plate.get("pattern", str)),
@@ -176,7 +187,7 @@ class _ShotReader:
             first=fields.get("first", int),
             last=fields.get("last", int),
             handles=fields.get("handles", int),
-            output_pattern=self._path(fields.get("mattes", str)),
+            output_pattern=output,
             engine=fields.get("engine", str),
             weights=fields.get("weights", str),
             refine_edges=fields.get("refine_edges", bool),
@@ -184,6 +195,7 @@ class _ShotReader:
             processing_size=fields.get("processing_size", int),
             confidence=True,
             shot_id=f"{self._node_uuid}-{view}" if view else self._node_uuid,
+            tuning_dir=_still_folder(output) / TUNED,
         )
         shown = fields.get("shown_first", int), fields.get("shown_last", int)
         return JobShot(task, view, shown[0], shown[1], fields.get("fingerprint", str))

@@ -84,15 +84,13 @@ def tuned_network(
     average = [parameter.detach().clone() for parameter in learned]
     device = next(learner.parameters()).device
     generator = torch.Generator(device=device).manual_seed(settings.seed)
-    start, steps = time.monotonic(), 0
-    while not cancelled():
-        share = max((time.monotonic() - start) / settings.seconds, steps / settings.most_steps)
-        if share >= 1:
-            break
+    start, steps, share = time.monotonic(), 0, 0.0
+    while share < 1 and not cancelled():
         for group in optimizer.param_groups:
             group["lr"] = settings.peak_rate * min(1.0, (share + 0.01) / WARM_UP) * (1 - 0.9 * share)
         loss = _take_step(learner, frames, settings, optimizer, learned, generator)
         steps += 1
+        share = min(1.0, max((time.monotonic() - start) / settings.seconds, steps / settings.most_steps))
         rate = min(AVERAGE_RATE, steps / (steps + 10))
         torch._foreach_lerp_(average, [parameter.detach() for parameter in learned], 1 - rate)
         if on_progress is not None:
