@@ -78,7 +78,7 @@ def test_without_arguments_it_tells_what_to_do(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(HERE / "kit.py")], cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    for word in ("--nuke", "--window", "CHECKLIST.md", "rotomem_acceptance.json", "~/.nuke", "18 lines"):
+    for word in ("--nuke", "--window", "CHECKLIST.md", "rotomem_acceptance.json", "~/.nuke", "19 lines"):
         assert word in done.stdout
     assert list(tmp_path.iterdir()) == []
 

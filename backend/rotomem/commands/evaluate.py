@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clips", type=Path, help="folder of clips (default: synthetic shots alone)")
     parser.add_argument("--only", help="comma-separated names of clips (default: all)")
     parser.add_argument("--synthetic", type=int, default=6, metavar="N", help="held-out synthetic shots; 0 for none")
-    parser.add_argument("--engines", help="comma-separated (default: copy, warp, and xmem where weights are installed)")
+    parser.add_argument("--engines", help="comma-separated (default: copy, warp and, where it has weights, xmem)")
     parser.add_argument(
         "--counts",
         "--annotations",

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rotomem.commands.progress import ProgressLines, tell_phase
 from rotomem.commands.stopping import StopRequest
 from rotomem.errors import SettingError
 
@@ -54,7 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size", type=int, default=0, help="shorter side at which the network works, pixels (default: the engine's)"
     )
-    parser.add_argument("--no-tune", action="store_true", help="do not tune the network to the shot")
+    parser.add_argument(
+        "--no-tune",
+        action="store_true",
+        help="do not tune the network to the shot; without that, --engine warp is better than our own weights",
+    )
     parser.add_argument(
         "--motion",
         default="off",
@@ -73,12 +78,12 @@ def run(options: argparse.Namespace) -> int:
     stop = StopRequest()
     bar = tqdm(total=None, unit="frame", disable=options.progress != "bar")
 
+    draw, lines = tell_phase(bar), ProgressLines()
+
     def show(progress: Progress) -> None:
-        bar.total = progress.total
-        bar.set_description(progress.phase, refresh=False)
-        bar.update(progress.done - bar.n)
+        draw(progress)
         if options.progress == "lines":
-            print(f"Progress: {100 * progress.done // max(progress.total, 1)}%", flush=True)
+            lines.show(0, progress)
 
     def ignore(_: MatteWritten) -> None:
         pass
