@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from rotomem.commands.progress import tell
+from rotomem.commands.progress import tell, tell_phase
 from rotomem.errors import DaemonError
 
 if TYPE_CHECKING:
@@ -129,11 +129,12 @@ def propagate_as_artist(endpoint: str, shot: DemoShot, output: Path, *, engine: 
         started = time.monotonic()
         job = client.propagate(session.session_id, shot.first, shot.last, engine=engine)
         with tqdm(total=len(frames), desc="propagating", unit="frame") as bar:
+            draw = tell_phase(bar)
             for event in job.events():
                 if isinstance(event, MatteReady):
                     client.fetch_matte(event, mattes.path(event.frame))
                 elif isinstance(event, Progress):
-                    bar.update(event.done - bar.n)
+                    draw(event)
         finished = job.wait()
     return annotated, time.monotonic() - started, finished.engine
 

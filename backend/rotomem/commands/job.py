@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rotomem.commands.progress import ProgressLines
 from rotomem.commands.stopping import StopRequest
 from rotomem.errors import SettingError
 
 if TYPE_CHECKING:
     from rotomem.session.job_file import JobFile, JobShot
-    from rotomem.session.shot import Progress
 
 NAME = "job"
 SUMMARY = "run or check a job that the Nuke plugin exported, without Nuke and its licence"
@@ -84,7 +84,7 @@ def run_job(job: JobFile, *, remake: bool) -> int:
     from rotomem.session.propagate import engine_of
 
     stop = StopRequest()
-    percents = _Percents(len(job.shots))
+    lines = ProgressLines(len(job.shots))
     for index, shot in enumerate(job.shots):
         refuse_frozen(shot)
         engine = engine_of(shot.task)
@@ -97,7 +97,7 @@ def run_job(job: JobFile, *, remake: bool) -> int:
                 summary = propagate_shot(
                     task,
                     on_matte=lambda _: None,
-                    on_progress=partial(percents.show, index),
+                    on_progress=partial(lines.show, index),
                     cancelled=stop.requested,
                     engine=engine,
                 )
@@ -141,20 +141,6 @@ def check_job(job: JobFile) -> int:
             f"{len(there)} of {len(shot.wanted)} mattes are in {Path(task.output_pattern).parent}"
         )
     return 0
-
-
-class _Percents:
-    """Lines as render farms read them: ``Progress: NN%`` of all shots together, never backward."""
-
-    def __init__(self, shots: int) -> None:
-        self._shots = shots
-        self._last = -1
-
-    def show(self, shot: int, progress: Progress) -> None:
-        percent = (100 * shot + 100 * progress.done // max(progress.total, 1)) // self._shots
-        if percent > self._last:
-            self._last = percent
-            print(f"Progress: {percent}%", flush=True)
 
 
 def _called(job: JobFile, shot: JobShot) -> str:

@@ -77,7 +77,6 @@ def run(options: argparse.Namespace) -> int:
     task = build_task(options)
     stop = StopRequest()
     bar = tqdm(total=None, unit="frame", disable=options.progress != "bar")
-
     draw, lines = tell_phase(bar), ProgressLines()
 
     def show(progress: Progress) -> None:

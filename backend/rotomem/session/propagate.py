@@ -29,6 +29,9 @@ __all__ = ["engine_of", "propagate_shot", "rasterize_annotations"]
 
 log = logging.getLogger(__name__)
 
+AS_GOOD_AS_TUNED = 0.995
+"""Share of the tuning that is told as all of it."""
+
 
 def propagate_shot(
     task: PropagationTask,
@@ -79,41 +82,31 @@ def _propagate(
     check_overwriting(task, source, frames)
 
     kept = [frame for frame in frames if _is_kept(task, frame)]
-    on_progress(Progress(len(kept), len(frames), "preparing", 0.0))
+    teller = _Teller(on_progress, kept=len(kept), total=len(frames))
+    teller.phase("preparing")
     annotations = rasterize_annotations(task.annotations, size=source.size)
     engine = engine or engine_of(task)
     if isinstance(engine, TunedToShot):
-        engine.tuning = _tuning_of(task, lambda phase: on_progress(Progress(len(kept), len(frames), phase, 0.0)))
+        engine.tuning = _tuning_of(task, teller)
     if isinstance(engine, KeepsFeatures):
         folder = task.feature_dir
         engine.feature_folder = None if folder is None else FeatureFolder(folder, task.feature_bytes)
     log.info("propagating frames %d-%d with engine %s, %d of them kept", first, last, engine.name, len(kept))
 
     started = time.monotonic()
-    done: list[int] = []
-    engine = second_opinion(
-        task,
-        source,
-        engine,
-        annotations,
-        tell=lambda phase: on_progress(Progress(len(kept), len(frames), phase, 0.0)),
-        cancelled=cancelled,
-    )
+    engine = second_opinion(task, source, engine, annotations, tell=teller.phase, cancelled=cancelled)
     writer = MatteWriter(task, source, engine)
     seams = SeamMeter(source, annotated, frames)
+    teller.restart_clock()
     for run in _runs(frames, kept, task.focus):
         for result in engine.propagate(source, annotations, task.objects, run, cancelled=cancelled, focus=task.focus):
             on_matte(writer.write(result))
             seams.add(result.frame, result.mattes)
-            done.append(result.frame)
-            rate = len(done) / (time.monotonic() - started)
-            on_progress(Progress(len(kept) + len(done), len(frames), "propagating", rate))
+            teller.frame()
         if cancelled():
             break
-    if len(kept) + len(done) < len(frames):
-        raise CancelledError(
-            f"cancelled after {len(kept) + len(done)} of {len(frames)} frames; the finished mattes are kept"
-        )
+    if teller.done < len(frames):
+        raise CancelledError(f"cancelled after {teller.done} of {len(frames)} frames; the finished mattes are kept")
     return PropagationSummary(
         frames=tuple(frames),
         engine=engine.name,
@@ -125,16 +118,39 @@ def _propagate(
     )
 
 
-def _tuning_of(task: PropagationTask, tell: Callable[[str], None]) -> ShotTuning:
-    """Return how the engine is to be tuned to the shot; ``tell`` hears of every tenth of the way."""
-    told = -1
+class _Teller:
+    """What a run tells of itself. Frames per second are those made since the last phase other than propagating."""
+
+    def __init__(self, on_progress: Callable[[Progress], None], *, kept: int, total: int) -> None:
+        self.done = kept
+        self._on_progress = on_progress
+        self._total = total
+        self.restart_clock()
+
+    def restart_clock(self) -> None:
+        self._since, self._done_then = time.monotonic(), self.done
+
+    def phase(self, phase: str) -> None:
+        self.restart_clock()
+        self._on_progress(Progress(self.done, self._total, phase, 0.0))
+
+    def frame(self) -> None:
+        self.done += 1
+        rate = (self.done - self._done_then) / max(time.monotonic() - self._since, 1e-9)
+        self._on_progress(Progress(self.done, self._total, "propagating", rate))
+
+
+def _tuning_of(task: PropagationTask, teller: _Teller) -> ShotTuning:
+    """Return how the engine is to be tuned to the shot; ``teller`` hears of every tenth of the way."""
+    last = -1
 
     def on_progress(share: float) -> None:
-        nonlocal told
-        tenth = int(10 * share)
-        if tenth > told:
-            told = tenth
-            tell(f"tuning to the shot, {10 * tenth} %")
+        nonlocal last
+        teller.restart_clock()
+        tenth = 10 if share >= AS_GOOD_AS_TUNED else int(10 * share)
+        if tenth > last:
+            last = tenth
+            teller.phase(f"tuning to the shot, {10 * tenth} %")
 
     return ShotTuning(
         enabled=task.tune,
