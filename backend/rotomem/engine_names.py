@@ -7,6 +7,9 @@ from pathlib import Path
 ENGINE_NAMES = ("xmem", "warp", "copy")
 """Every name besides ``auto``, best first."""
 
+ENGINES_WITH_WEIGHTS = ("xmem",)
+"""Those whose mattes depend on a file of weights."""
+
 SHIPPED_WEIGHTS = Path(__file__).parent / "shipped_weights" / "rotomem-light.safetensors"
 """Trained by us on synthetic video; its model card lies beside it."""
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from rotomem import weights_files
 from rotomem.errors import SettingError, WeightsError
 from rotomem.propagation import CopyEngine, WarpEngine, engine_names, make_engine
 from rotomem.propagation.cued_engine import CuedEngine
 from rotomem.propagation.xmem_engine import XMemEngine
-from rotomem.vos import Network, NetworkConfig, save_weights, weights_store
+from rotomem.vos import Network, NetworkConfig, save_weights
 from tiny_networks import TINY, TINY_WITH_CUE
 
 
@@ -45,7 +46,7 @@ def test_xmem_takes_the_weights_named_then_those_installed_then_those_shipped(
         return type(engine), engine.weights_sha256
 
     shipped = put(tmp_path / "shipped.safetensors", TINY_WITH_CUE)
-    monkeypatch.setattr(weights_store, "SHIPPED_WEIGHTS", tmp_path / "shipped.safetensors")
+    monkeypatch.setattr(weights_files, "SHIPPED_WEIGHTS", tmp_path / "shipped.safetensors")
     assert chosen() == (CuedEngine, shipped)
     second = put(tmp_path / "installed" / "b.safetensors", TINY)
     assert chosen() == (XMemEngine, second)
@@ -56,7 +57,7 @@ def test_xmem_takes_the_weights_named_then_those_installed_then_those_shipped(
 
 
 def test_xmem_without_weights_says_how_to_add_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights_store, "SHIPPED_WEIGHTS", tmp_path / "none")
+    monkeypatch.setattr(weights_files, "SHIPPED_WEIGHTS", tmp_path / "none")
     with pytest.raises(WeightsError, match=r"rotomem weights add"):
         make_engine("xmem", weights_dir=tmp_path)
 

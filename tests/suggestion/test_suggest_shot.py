@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from rotomem import weights_files
 from rotomem.cli import main
 from rotomem.errors import (
     AnnotationRangeError,
@@ -27,7 +28,7 @@ from rotomem.session import PlateReference, Progress
 from rotomem.session.frame_keys import KeyReader, prune_keys
 from rotomem.session.suggest import Suggestion, SuggestionTask, suggest_shot
 from rotomem.suggestion import Reason
-from rotomem.vos import Network, save_weights, weights_store
+from rotomem.vos import Network, save_weights
 from tiny_networks import TINY, TINY_WITH_CUE, random_network
 
 HEIGHT, WIDTH = 48, 64
@@ -227,7 +228,7 @@ def test_likeness_looks_at_the_mattes(shot: Path, weights: Path) -> None:
 
 
 def test_likeness_needs_weights(shot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights_store, "SHIPPED_WEIGHTS", tmp_path / "none")
+    monkeypatch.setattr(weights_files, "SHIPPED_WEIGHTS", tmp_path / "none")
     with pytest.raises(WeightsMissingError, match=r"scoring likeness needs weights .* choose scoring auto"):
         suggest(likeness_task(shot, tmp_path / "none" / "x"))
 
@@ -237,7 +238,7 @@ def test_weights_with_the_flow_cue_give_keys_too_and_those_shipped_serve_without
 ) -> None:
     shipped = tmp_path / "shipped.safetensors"
     save_weights(Network(TINY_WITH_CUE).state_dict(), shipped, TINY_WITH_CUE)
-    monkeypatch.setattr(weights_store, "SHIPPED_WEIGHTS", shipped)
+    monkeypatch.setattr(weights_files, "SHIPPED_WEIGHTS", shipped)
     task = likeness_task(shot, tmp_path / "none" / "x")
     suggestions = suggest(task)
     assert [s.reason for s in suggestions] == [Reason.UNLIKE_DRAWN.value] * 3

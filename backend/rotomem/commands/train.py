@@ -86,7 +86,7 @@ def _train(options: argparse.Namespace) -> int:
     from rotomem.training.curves import draw_curves
     from rotomem.training.model_card import Provenance, describe_hardware, write_model_card
     from rotomem.training.vos_trainer import LOG, WEIGHTS, VosTrainer
-    from rotomem.vos.checkpoint import expected_sha256
+    from rotomem.weights_files import expected_sha256
 
     settings = _training_settings(options)
     if settings.device == "cpu":

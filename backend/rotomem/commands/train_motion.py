@@ -31,7 +31,7 @@ def _train(options: argparse.Namespace) -> int:
     from rotomem.training.motion_trainer import CPU_SHAPES, CUDA_SHAPES, TRAINERS, MotionTrainingSettings
     from rotomem.training.schedule import Horizon
     from rotomem.training.trainer import LOG, WEIGHTS
-    from rotomem.vos.checkpoint import expected_sha256
+    from rotomem.weights_files import expected_sha256
 
     if options.steps is None and options.minutes is None and options.of is None:
         raise SettingError(f"train {options.what} needs --minutes, or --steps: how long may it take?")

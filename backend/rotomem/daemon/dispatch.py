@@ -380,6 +380,7 @@ class Dispatcher:
             engine=written.engine or str(job.request["engine"]),
             made_revision=job.revision,
             confidence=written.confidence,
+            weights_sha256=written.weights_sha256,
         )
         try:
             with self._store.transaction():

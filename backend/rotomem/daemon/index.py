@@ -29,7 +29,7 @@ from rotomem.daemon.rows import (
     plate_of,
     plate_text,
 )
-from rotomem.daemon.schema import SCHEMA_VERSION, make_tables, upgrade_from_1
+from rotomem.daemon.schema import SCHEMA_VERSION, make_tables, upgrade
 from rotomem.errors import StoreError
 
 _NEWEST = 2**31
@@ -51,14 +51,17 @@ class Index:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version in (0, 1):
+            if version == 0:
                 with self.transaction():
-                    (upgrade_from_1 if version else make_tables)(self._db)
+                    make_tables(self._db)
+            elif version < SCHEMA_VERSION:
+                with self.transaction():
+                    upgrade(self._db, version)
         except sqlite3.Error as error:
             raise StoreError(
                 f"the store's index {path} cannot be used: {error}; move the store away, or give another one"
             ) from error
-        if version not in (0, 1, SCHEMA_VERSION):
+        if version > SCHEMA_VERSION:
             self._db.close()
             raise StoreError(
                 f"the store's index {path} has version {version}, this daemon knows {SCHEMA_VERSION}: "
@@ -260,10 +263,10 @@ class Index:
 
     def put_matte(self, matte: MatteRow) -> None:
         self._db.execute(
-            "INSERT OR REPLACE INTO mattes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO mattes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *(matte.session, matte.revision, matte.frame, matte.job, matte.sha256, matte.size, matte.path),
-                *(int(matte.annotated), matte.engine, matte.made_revision, matte.confidence),
+                *(int(matte.annotated), matte.engine, matte.made_revision, matte.confidence, matte.weights_sha256),
             ),
         )
 
@@ -322,8 +325,8 @@ class Index:
 
     def _mattes(self, condition: str, values: Sequence[Any]) -> list[MatteRow]:
         rows = self._db.execute(
-            "SELECT session, revision, frame, job, sha256, size, path, annotated, engine, made_revision, confidence "
-            f"FROM mattes WHERE {condition}",
+            "SELECT session, revision, frame, job, sha256, size, path, annotated, engine, made_revision, confidence, "
+            f"weights_sha256 FROM mattes WHERE {condition}",
             values,
         )
         return [replace(MatteRow(*row), annotated=bool(row[7])) for row in rows]

@@ -87,6 +87,7 @@ class MatteRow:
     engine: str
     made_revision: int
     confidence: float = 1.0
+    weights_sha256: str = ""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 TABLES = """
 CREATE TABLE sessions (
@@ -35,7 +35,7 @@ CREATE TABLE frames (
 CREATE TABLE mattes (
     session TEXT NOT NULL, revision INTEGER NOT NULL, frame INTEGER NOT NULL, job TEXT NOT NULL,
     sha256 TEXT NOT NULL, size INTEGER NOT NULL, path TEXT NOT NULL, annotated INTEGER NOT NULL, engine TEXT NOT NULL,
-    made_revision INTEGER NOT NULL, confidence REAL NOT NULL,
+    made_revision INTEGER NOT NULL, confidence REAL NOT NULL, weights_sha256 TEXT NOT NULL,
     PRIMARY KEY (session, revision, frame, job)
 );
 CREATE INDEX mattes_by_job ON mattes (job);
@@ -60,6 +60,8 @@ ALTER TABLE mattes ADD COLUMN confidence REAL NOT NULL DEFAULT 1;
 UPDATE mattes SET made_revision = revision;
 ALTER TABLE jobs ADD COLUMN kind TEXT NOT NULL DEFAULT 'propagate'
 """
+# Empty, for it was not kept: mattes of engines with weights are then made again.
+_FROM_2 = "ALTER TABLE mattes ADD COLUMN weights_sha256 TEXT NOT NULL DEFAULT ''"
 _NEW_IN_2 = ("object_lists", "plate_changes", "plate_stamps", "writers", "mattes_by_frame")
 
 
@@ -69,8 +71,16 @@ def make_tables(db: sqlite3.Connection) -> None:
     db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
-def upgrade_from_1(db: sqlite3.Connection) -> None:
-    """Give an index of version 1 the present tables, keeping all that it holds; call it in a transaction.
+def upgrade(db: sqlite3.Connection, version: int) -> None:
+    """Give an index of an earlier version the present tables, keeping all that it holds; call it in a transaction."""
+    if version < 2:
+        _upgrade_from_1(db)
+    _run(db, _FROM_2)
+    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _upgrade_from_1(db: sqlite3.Connection) -> None:
+    """Make an index of version 1 one of version 2.
 
     Objects were names; their identifiers become those names. Which objects a session had at earlier revisions was not
     kept, but which of them each job had: a matte's job tells.
@@ -87,7 +97,6 @@ def upgrade_from_1(db: sqlite3.Connection) -> None:
     db.execute("INSERT OR REPLACE INTO object_lists SELECT id, revision, objects FROM sessions")
     # What earlier changes of the plate were is unknown, so mattes of before the last revision count as stale.
     db.execute("INSERT INTO plate_changes SELECT id, revision FROM sessions")
-    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def _run(db: sqlite3.Connection, script: str) -> None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from rotomem.config import Settings
 from rotomem.daemon.rows import AnnotationRow, JobRow, MatteRow, SessionRow, WriterRow
 from rotomem.daemon.staleness import Staleness
 from rotomem.daemon.store import FEATURES, MATTE_NAME, Store
@@ -16,6 +17,7 @@ from rotomem.session.motion_task import MotionTask
 from rotomem.session.prompt import PromptTask
 from rotomem.session.shot import PlateReference, PropagationTask, ShotAnnotation
 from rotomem.session.suggest import SuggestionTask
+from rotomem.weights_files import chosen_sha256
 from rotomem_client.messages import (
     AnnotatedFrames,
     MatteReady,
@@ -55,7 +57,7 @@ class Shots:
         self._device = device
         self._weights_dir = weights_dir
         self._feature_bytes = feature_bytes
-        self.staleness = Staleness(store, self.annotations)
+        self.staleness = Staleness(store, self.annotations, self._weights_sha256)
 
     def state(self, session: SessionRow, writer: WriterRow | None, *, writing: bool) -> SessionState:
         """Return what a client is told of a session; ``writing`` says that this client is the writer."""
@@ -162,7 +164,13 @@ class Shots:
     def current_mattes(self, job: JobRow) -> list[MatteRow]:
         """Return the mattes that a propagation need not make again."""
         engine = job.request["engine"]
-        return self.staleness.current(job, default_engine(self._weights_dir) if engine == "auto" else engine)
+        if engine == "auto":
+            engine = "xmem" if job.request.get("weights") else default_engine(self._weights_dir)
+        return self.staleness.current(job, engine)
+
+    def _weights_sha256(self, name: str) -> str:
+        # Without a folder of its own, the worker takes the one of the settings.
+        return chosen_sha256(self._weights_dir or Settings.load().weights_dir, name)
 
     def task(self, job: JobRow, kept: Sequence[int], pattern: str) -> tuple[PropagationTask, list[str]]:
         """Return a job's task, with the annotations of its revision, and warnings about those that it cannot use.

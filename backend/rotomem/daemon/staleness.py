@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from rotomem.daemon.rows import JobRow, MatteRow, ObjectIds, SessionRow
 from rotomem.daemon.store import Store
+from rotomem.engine_names import ENGINES_WITH_WEIGHTS
 from rotomem.errors import AnnotationError
 from rotomem.session.incremental import unchanged_frames
 from rotomem.session.shot import ShotAnnotation
@@ -25,11 +26,18 @@ class Staleness:
 
     Args:
         annotations: what a session has annotated, as a task holds it.
+        weights_sha256: of the weights that a request's ``weights`` means now; empty if that cannot be told.
     """
 
-    def __init__(self, store: Store, annotations: Callable[[SessionRow], Sequence[ShotAnnotation]]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        annotations: Callable[[SessionRow], Sequence[ShotAnnotation]],
+        weights_sha256: Callable[[str], str],
+    ) -> None:
         self._store = store
         self._annotations = annotations
+        self._weights_sha256 = weights_sha256
         # A revision never changes, so neither does what was found of two of them; alphas are hashed once.
         self._unchanged = functools.lru_cache(maxsize=256)(self._compare)
 
@@ -42,6 +50,7 @@ class Staleness:
         for (revision, engine, job_id), group in groups.items():
             if revision < self._store.index.last_plate_change(session.id):
                 continue
+            group = self._of_these_weights(group)
             if revision < session.revision:
                 job = self._store.index.job(job_id)
                 if job is None or self._objects_at(session, revision) != session.object_ids:
@@ -67,6 +76,9 @@ class Staleness:
             return f"{names}, and these mattes still have the old layer: {advice}"
         if self._objects_at(session, revision) != session.object_ids:
             return f"the objects have changed since these mattes were made: {advice}"
+        one_per_job = {matte.job: matte for matte in stale if matte.made_revision == revision}.values()
+        if any(not self._of_these_weights([matte]) for matte in one_per_job):
+            return f"the weights have changed since these mattes were made: {advice}"
         return f"annotations have changed since these mattes were made: {advice}"
 
     def current(self, job: JobRow, engine: str) -> list[MatteRow]:
@@ -87,6 +99,14 @@ class Staleness:
             and self._made_alike(matte, request)
         ]
         return list(self.fresh(job.as_session, candidates).values())
+
+    def _of_these_weights(self, mattes: Sequence[MatteRow]) -> list[MatteRow]:
+        """Return those mattes of one job and engine that its request would make with the same weights now."""
+        if mattes[0].engine not in ENGINES_WITH_WEIGHTS:
+            return list(mattes)
+        job = self._store.index.job(mattes[0].job)
+        sha256 = "" if job is None else self._weights_sha256(job.request.get("weights", ""))
+        return [matte for matte in mattes if sha256 and matte.weights_sha256 == sha256]
 
     def _made_alike(self, matte: MatteRow, request: Propagate) -> bool:
         maker = self._store.index.job(matte.job)

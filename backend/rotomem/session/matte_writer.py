@@ -67,4 +67,5 @@ class MatteWriter:
             annotated=result.annotated,
             engine=self._metadata.engine,
             confidence=confidence,
+            weights_sha256=self._metadata.weights_sha256,
         )

@@ -288,6 +288,7 @@ class _ShotWriter:
                 annotated=bool(drawn),
                 engine=self._engine,
                 confidence=confidence,
+                weights_sha256=self._weights_sha256,
             )
         )
 

@@ -104,6 +104,7 @@ class MatteWritten:
     Args:
         engine: the one that made it, never ``auto``.
         confidence: of the frame, in [0, 1]; see ``rotomem.session.quality.frame_confidence``.
+        weights_sha256: of the weights that made it; empty for engines without.
     """
 
     frame: int
@@ -113,6 +114,7 @@ class MatteWritten:
     annotated: bool
     engine: str = ""
     confidence: float = 1.0
+    weights_sha256: str = ""
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,10 @@ from rotomem.vos.prior_cue import PriorFeatures
 from rotomem.vos.weights_store import (
     WeightsFile,
     add_weights,
-    choose_weights,
-    find_weights,
     installed_weights,
     verify_weights,
 )
+from rotomem.weights_files import choose_weights, find_weights
 
 __all__ = [
     "PHASES",

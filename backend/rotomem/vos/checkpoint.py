@@ -20,6 +20,7 @@ from torch import Tensor
 from rotomem.errors import OutputUnwritableError, SettingError, WeightsCorruptError, WeightsMismatchError
 from rotomem.vos.config import NetworkConfig
 from rotomem.vos.network import Network
+from rotomem.weights_files import expected_sha256, sha256_path
 
 WRAPPERS = ("network", "state_dict", "model")
 VALUE_STEM = "value_encoder.conv1.weight"
@@ -117,25 +118,6 @@ def load_network(path: Path, *, device: torch.device | str = "cpu") -> LoadedNet
     network = Network(config)
     network.load_state_dict(tensors)
     return LoadedNetwork(network=network.to(device).eval(), sha256=sha256)
-
-
-def sha256_path(path: Path) -> Path:
-    """Return where the SHA-256 of a weights file lies: beside it."""
-    return path.with_name(path.name + ".sha256")
-
-
-def expected_sha256(path: Path) -> str:
-    """Read the SHA-256 that a weights file must have; raises ``WeightsCorruptError`` if there is none."""
-    try:
-        words = sha256_path(path).read_text(encoding="ascii").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise WeightsCorruptError(
-            f"{path} has no readable {sha256_path(path).name} beside it, so it cannot be trusted; "
-            f"add it again with: rotomem weights add"
-        ) from error
-    if not words or len(words[0]) != 64:
-        raise WeightsCorruptError(f"{sha256_path(path)} holds no SHA-256; add the weights again")
-    return words[0].lower()
 
 
 def read_verified(path: Path) -> tuple[str, bytes]:

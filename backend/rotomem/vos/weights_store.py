@@ -6,11 +6,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from rotomem.engine_names import SHIPPED_WEIGHTS
 from rotomem.errors import SettingError, WeightsCorruptError, WeightsError, WeightsMissingError
 from rotomem.vos.checkpoint import (
     convert_checkpoint,
-    expected_sha256,
     header_size,
     load_network,
     read_config,
@@ -18,8 +16,7 @@ from rotomem.vos.checkpoint import (
     write_weights,
 )
 from rotomem.vos.config import NetworkConfig
-
-SUFFIX = ".safetensors"
+from rotomem.weights_files import SUFFIX, expected_sha256, installed_files
 
 
 @dataclass(frozen=True)
@@ -42,47 +39,7 @@ class WeightsFile:
 
 def installed_weights(weights_dir: Path) -> list[WeightsFile]:
     """List a folder's weights by name, damaged ones too; empty if there is no folder. Reads headers alone."""
-    return [_describe(path) for path in sorted(weights_dir.glob(f"*{SUFFIX}"))]
-
-
-def find_weights(weights_dir: Path, name: str) -> Path:
-    """Return the file of installed weights by name, or of weights by path.
-
-    Raises:
-        WeightsMissingError: neither is there.
-    """
-    for path in (weights_dir / f"{name}{SUFFIX}", Path(name)):
-        if path.is_file():
-            return path
-    present = ", ".join(file.name for file in installed_weights(weights_dir)) or "none"
-    raise WeightsMissingError(
-        f"weights {name!r} are not installed in {weights_dir} (there: {present}); "
-        f"add them with: rotomem weights add FILE"
-    )
-
-
-def choose_weights(weights_dir: Path, name: str = "", *, user: str, otherwise: str) -> Path:
-    """Return the file of weights to use: those named; without a name the first installed ones, else those shipped.
-
-    Args:
-        name: of installed weights, or a path; empty for none.
-        user: what needs them, for the sentence; ``engine xmem``.
-        otherwise: what can be done without any; ``choose engine warp``.
-
-    Raises:
-        WeightsMissingError: they are not there.
-    """
-    if name:
-        return find_weights(weights_dir, name)
-    installed = installed_weights(weights_dir)
-    if installed:
-        return installed[0].path
-    if SHIPPED_WEIGHTS.is_file():
-        return SHIPPED_WEIGHTS
-    raise WeightsMissingError(
-        f"{user} needs weights and none are installed in {weights_dir}; "
-        f"add them with: rotomem weights add FILE, or {otherwise}"
-    )
+    return [_describe(path) for path in installed_files(weights_dir)]
 
 
 def add_weights(source: Path, weights_dir: Path, name: str | None = None) -> WeightsFile:
