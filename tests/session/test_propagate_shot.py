@@ -40,7 +40,7 @@ from rotomem.session import (
 from rotomem.session.propagate import engine_of
 from rotomem.vos import Network, NetworkConfig, save_weights
 from rotomem_client.shapes import ControlPoint, Shape
-from tiny_networks import random_network
+from tiny_networks import TINY, random_network
 
 WIDTH, HEIGHT = 64, 48
 
@@ -269,6 +269,28 @@ def test_the_next_job_of_a_process_gets_the_engine_of_the_last_one_unless_weight
     assert engine_of(with_weights) is first
     save_weights(Network(config).state_dict(), folder / "tiny.safetensors", config)
     assert engine_of(with_weights).weights_sha256 != first.weights_sha256
+
+
+def test_mattes_of_other_weights_are_made_again_whatever_the_task_says_of_them(
+    task: PropagationTask, tmp_path: Path
+) -> None:
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    save_weights(Network(TINY).state_dict(), folder / "tiny.safetensors", TINY)
+    with_weights = dataclasses.replace(task, engine="xmem", weights_dir=folder, device="cpu")
+    Recorder().run(with_weights)
+    again = dataclasses.replace(with_weights, current=frozenset(range(1001, 1007)))
+    assert Recorder().run(again).kept == (1001, 1002, 1003, 1004, 1005, 1006)
+
+    used = save_weights(Network(TINY).state_dict(), folder / "tiny.safetensors", TINY)
+    Path(task.output_pattern % 1002).write_bytes(b"no matte")
+    recorder = Recorder()
+    summary = recorder.run(again)
+    assert (summary.kept, summary.weights_sha256) == ((), used)
+    assert recorder.progress[-1].done == 6
+    assert {matte.weights_sha256 for matte in recorder.mattes} == {used}
+    assert {read_matte_metadata(matte.path).weights_sha256 for matte in recorder.mattes} == {used}
+    assert len(recorder.mattes) == 6
 
 
 def bad_inputs() -> Iterator[object]:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Protocol
 
 from rotomem.config import Settings
-from rotomem.errors import CancelledError
-from rotomem.plates import FramePattern, PlateSource
+from rotomem.errors import CancelledError, PlateError
+from rotomem.plates import FramePattern, PlateSource, read_matte_metadata
 from rotomem.propagation import make_engine
 from rotomem.propagation.engine import Engine
 from rotomem.propagation.feature_folder import FeatureFolder, KeepsFeatures
@@ -86,6 +86,9 @@ def _propagate(
     teller.phase("preparing")
     annotations = rasterize_annotations(task.annotations, size=source.size)
     engine = engine or engine_of(task)
+    # Whoever said which mattes are current may have looked before other weights were installed.
+    kept = [frame for frame in kept if _made_with(engine, task, frame)]
+    teller.done = len(kept)
     if isinstance(engine, TunedToShot):
         engine.tuning = _tuning_of(task, teller)
     if isinstance(engine, KeepsFeatures):
@@ -163,6 +166,17 @@ def _tuning_of(task: PropagationTask, teller: _Teller) -> ShotTuning:
 
 def _is_kept(task: PropagationTask, frame: int) -> bool:
     return frame in task.current and FramePattern.parse(task.output_pattern).path(frame).is_file()
+
+
+def _made_with(engine: Engine, task: PropagationTask, frame: int) -> bool:
+    """Return whether a matte on disk was made with the engine's weights; true for engines without."""
+    if not engine.weights_sha256:
+        return True
+    try:
+        metadata = read_matte_metadata(FramePattern.parse(task.output_pattern).path(frame))
+    except PlateError:
+        return False
+    return metadata.weights_sha256 == engine.weights_sha256
 
 
 def _runs(frames: range, kept: Sequence[int], focus: int | None) -> list[range]:
