@@ -259,14 +259,14 @@ class Following:
         """Count the mattes in the folder that this propagation would have made otherwise.
 
         A matte of an earlier propagation counts as one of this if the daemon has the very same file under the present
-        revision - the same plate, objects and annotations - and the same engine made it.
+        revision - the same plate, objects and annotations - and the same engine made it, with the weights of now.
         """
         earlier = self._on_disk - set(self._made)
         if not earlier:
             return 0
         try:
             listed = client.list_mattes(self._goal.settings.session_id, self._revision)
-            alike = {ready.frame: ready.sha256 for ready in listed if ready.engine == engine}
+            alike = {ready.frame: ready.sha256 for ready in listed if ready.engine == engine and not ready.stale}
             return sum(1 for frame in earlier if not self._is_on_disk(frame, alike.get(frame, "")))
         except ClientError as error:
             log.warning("%s: cannot tell older mattes apart: %s", self._goal.settings.name, error)

@@ -17,12 +17,14 @@ import pytest
 from nuke_scene import PLUGIN, SQUARE, add_layer, add_shape, channel_of, inside, read_node, roto_node, rotomem_node
 
 import nuke
+from rotomem.vos import save_weights
 from rotomem_nuke import actions, following, runs
 from rotomem_nuke.cache import read_manifest, write_manifest
 from rotomem_nuke.collection import collect
 from rotomem_nuke.node import RotomemNode
 from rotomem_nuke.propagation import Propagation
 from rotomem_nuke.shot import Shot, connect
+from tiny_networks import TINY, random_network
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -268,6 +270,34 @@ def test_mattes_of_the_same_drawing_made_piece_by_piece_are_not_older(
     foreign = Path(str(node["mattes"].value()) % 9)
     foreign.write_bytes(foreign.with_name("matte.0001.exr").read_bytes())
     assert _propagate_range(connected, node, 1, 2).endswith("2/2 by warp, 1 older matte still shown")
+
+
+def test_mattes_of_other_weights_are_older_ones(
+    fake: Any,
+    plate_files: Callable[..., str],
+    serve: Callable[[Path, str], tuple[Any, str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "weights").mkdir()
+    save_weights(random_network().state_dict(), tmp_path / "weights" / "m.safetensors", TINY)
+    process, address = serve(tmp_path, "tcp://127.0.0.1:*")
+    monkeypatch.setenv("ROTOMEM_ENDPOINT", address)
+    try:
+        node = rotomem_node(read_node(plate_files()), _sliding_roto("arm"))
+        node["engine"].setValue("xmem")
+        assert _press_and_wait(fake, node) == "ready: 2 annotated, 9/9 by xmem"
+        changed = {name: tensor * 1.01 for name, tensor in random_network().state_dict().items()}
+        used = save_weights(changed, tmp_path / "weights" / "m.safetensors", TINY)
+        status = _propagate_range(fake, node, 3, 5)
+        assert status == "ready: 2 annotated, 3/3 by xmem, 6 older mattes still shown"
+        manifest = read_manifest(str(node["mattes"].value()))
+        assert manifest is not None
+        assert (manifest.weights_sha256, manifest.older) == (used, 6)
+        assert _propagate_range(fake, node, 1, 9) == "ready: 2 annotated, 9/9 by xmem"
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
 
 
 def test_a_frame_of_the_plate_without_a_matte_is_an_error_once_it_is_ready(
