@@ -5,14 +5,18 @@ from __future__ import annotations
 import io
 import re
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 from tqdm import tqdm
 
 from rotomem import session
 from rotomem.cli import main
+from rotomem.commands.demo import propagate_as_artist
 from rotomem.commands.progress import ProgressLines, tell_phase
+from rotomem.demo import DemoShot
 from rotomem.session import Progress, PropagationSummary
+from rotomem_client.messages import Progress as WireProgress
 
 TUNED = [
     Progress(0, 8, "preparing", 0.0),
@@ -83,3 +87,22 @@ def test_a_farm_job_of_two_shots_tells_tuning_and_never_goes_backward(capsys: py
     assert [line for line in printed if "tuning" in line] == 2 * PHASES
     assert percents(printed) == sorted(set(percents(printed)))
     assert percents(printed)[-1] == 100
+
+
+def test_the_demos_bar_shows_the_daemons_phases(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = MagicMock()
+    job.events.return_value = [WireProgress("0" * 32, each.done, each.total, each.phase, 0.0) for each in TUNED]
+    client = MagicMock()
+    client.return_value.__enter__.return_value.propagate.return_value = job
+    monkeypatch.setattr("rotomem_client.client.Client", client)
+    plate = tmp_path / "p.%04d.exr"
+    for frame in range(1, 9):
+        Path(str(plate) % frame).touch()
+    shot = DemoShot(str(plate), "", 1, 8, 64, 48, ("hero",), {frame: {"hero": ()} for frame in (1, 4, 8)})
+    propagate_as_artist("tcp://127.0.0.1:1", shot, tmp_path / "out" / "m.%04d.exr", engine="xmem")
+    drawn = capsys.readouterr().err
+    assert "tuning to the shot, 0 %:  12%" in drawn
+    assert "tuning to the shot, 100 %:  12%" in drawn
+    assert "propagating: 100%" in drawn
