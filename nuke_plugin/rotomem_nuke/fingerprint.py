@@ -14,9 +14,10 @@ from rotomem_nuke.plate import PlateSource, file_of
 
 
 def fingerprint(request: PropagationRequest) -> str:
-    """Return 64 hex digits that change with the plate's identity, the drawing, the settings and the weights.
+    """Return 64 hex digits that change with the plate's identity, the drawing, the settings and the weights' name.
 
-    The range is not part of it: a matte made for one range is as right in another.
+    The range is not part of it: a matte made for one range is as right in another. Nor is what the weights hold: they
+    lie on the daemon's machine, which tells of other ones when the next propagation ends.
     """
     settings = request.settings
     told: dict[str, Any] = {

@@ -653,6 +653,27 @@ def test_a_store_of_the_version_before_is_taken_over_with_all_that_it_holds(tmp_
     desk.close()
 
 
+@pytest.mark.parametrize(("engine", "made_again"), [("warp", []), ("xmem", list(range(1, LAST + 1)))])
+def test_mattes_of_a_store_that_knew_no_weights_are_kept_where_none_are_needed(
+    desk: Desk, engine: str, made_again: list[int]
+) -> None:
+    edits(desk, put(1), put(20, name="car"))
+    request = Propagate("sh010", 1, LAST, engine=engine)
+    desk.run(desk.ask(ANNA, request, JobAccepted).job_id, engine)
+    desk.close()
+    database = sqlite3.connect(desk.root / "index.sqlite")
+    database.execute("ALTER TABLE mattes DROP COLUMN weights_sha256")
+    database.execute("PRAGMA user_version = 2")
+    database.commit()
+    database.close()
+    desk.start()
+    desk.connect(ANNA, "c1", "anna on ws12")
+    state = opened(desk)
+    assert state.stale == tuple(made_again)
+    assert state.mattes == tuple(range(1, LAST + 1)), "what is stale is still served"
+    assert desk.run(desk.ask(ANNA, request, JobAccepted).job_id, engine) == made_again
+
+
 VERSION_1 = """
 CREATE TABLE sessions (
     id TEXT PRIMARY KEY, plate TEXT NOT NULL, objects TEXT NOT NULL, revision INTEGER NOT NULL
