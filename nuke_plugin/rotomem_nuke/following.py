@@ -195,7 +195,9 @@ class Following:
             self._to_fetch.append(event)
             self._fetch(client)
         elif isinstance(event, Progress):
-            self._phase = event.phase
+            if self._phase != event.phase:
+                self._phase = event.phase
+                self._show(self._report(self._phase_and_count(), reload=False))
         elif isinstance(event, JobFinished):
             return self._finished_report(event, self._older_mattes(client, event.engine))
         elif isinstance(event, JobCancelled):
@@ -222,8 +224,12 @@ class Following:
         now = time.monotonic()
         if now - self._shown_at >= RELOAD_INTERVAL_S:
             self._shown_at = now
-            sentence = f"{self._phase} {len(self._made)}/{self._goal.total}"
-            self._show(self._report(sentence, reload=self._goal.settings.live))
+            self._show(self._report(self._phase_and_count(), reload=self._goal.settings.live))
+
+    def _phase_and_count(self) -> str:
+        if "%" in self._phase:  # two figures in one sentence would be taken for each other
+            return self._phase
+        return f"{self._phase} {len(self._made)}/{self._goal.total}"
 
     def _report(self, sentence: str, *, reload: bool = True, complete: bool = False, older: int = 0) -> Report:
         goal = self._goal
