@@ -564,19 +564,21 @@ def test_a_daemon_killed_and_started_again_mid_job_costs_a_status_line(
         monkeypatch.setenv("ROTOMEM_ENDPOINT", endpoint)
         roto = roto_node()
         add_shape(roto["curves"].rootLayer, keys=[1], slide=2.0)
-        node = rotomem_node(read_node(plate_files(1, 60), last=60), roto)
+        # Long enough that the job is not over by the time the first mattes are shown.
+        node = rotomem_node(read_node(plate_files(1, 300), last=300), roto)
         node["engine"].setValue("warp")
         node["propagate"].execute()
         fake.pump(lambda: node["matte_count"].value() > 0 or not actions.is_running(node), timeout_s=60)
+        assert actions.is_running(node), node["status"].value()
         process.kill()
         process.wait(timeout=20)
         fake.pump(lambda: "waiting for the daemon" in node["status"].value(), timeout_s=60)
         assert node["state"].value() == "running"
         assert channel_of(node, 1).max() == 1.0  # what had arrived keeps showing
         process, _ = serve(tmp_path, endpoint)
-        fake.pump(lambda: not actions.is_running(node), timeout_s=100)
+        fake.pump(lambda: not actions.is_running(node), timeout_s=240)
         fake.drain()
-        assert node["status"].value().startswith("ready: 1 annotated, 60/60 by warp"), node["status"].value()
+        assert node["status"].value().startswith("ready: 1 annotated, 300/300 by warp"), node["status"].value()
         assert fake.messages == []
     finally:
         process.terminate()

@@ -16,6 +16,7 @@ from rotomem.vos.flow_prior import read_at
 
 OBJECTS = 3
 PRESENT_AREA = 0.002
+ESTIMATED_SCALE = 2
 LOSE_PART, GAIN_PART, SHIFTED, LOST, DEFORMED = 0.45, 0.35, 0.3, 0.1, 0.6
 SOUND = 0.25
 """Share of frames whose masks are left as they are, so that there are exemplars to find."""
@@ -29,7 +30,7 @@ class MotionSpec:
         seed: of the first shot; the others follow.
         frames: T; height, width: pixels, multiples of 16.
         difficulty: of the shots, 0 to 1.
-        real_flow: share of clips whose flow is estimated (DIS), not a noisy copy of the exact one.
+        real_flow: chance that the flow is estimated (DIS), not a noisy copy of the exact one.
     """
 
     seed: int
@@ -86,32 +87,42 @@ class MotionClips:
 def make_motion_clips(
     spec: MotionSpec, *, device: torch.device | str = "cpu", photographs: Mosaic | None = None
 ) -> MotionClips:
-    """Make a batch of clips."""
+    """Make a batch of clips.
+
+    Flow is estimated on frames twice as large, as it is on a plate: DIS needs more pixels than the networks take.
+    """
+    generator = torch.Generator(device=device).manual_seed(spec.seed)
+    estimated = float(torch.rand((), generator=generator, device=device)) < spec.real_flow
+    scale = ESTIMATED_SCALE if estimated else 1
     shots = generate_batch(
         range(spec.seed, spec.seed + spec.batch),
         frames=spec.frames,
-        height=spec.height,
-        width=spec.width,
+        height=spec.height * scale,
+        width=spec.width * scale,
         device=device,
         difficulty=spec.difficulty,
         targets=OBJECTS,
         photographs=photographs,
         movers=True,
     )
-    generator = torch.Generator(device=device).manual_seed(spec.seed)
-    forward, backward = estimate_flows(shots, generator=generator, real_share=spec.real_flow)
+    forward, backward = estimate_flows(shots, generator=generator, real_share=float(estimated))
     size = (spec.height, spec.width)
     flow = [stack_flow(*pair, size, against_camera=True) for pair in zip(forward, backward, strict=True)]
-    area = shots.alpha_modal.mean(dim=(1, 3, 4))
+    modal = _reduce(shots.alpha_modal, scale)
     return MotionClips(
-        images=shots.rgb,
-        modal=shots.alpha_modal,
-        amodal=shots.alpha_amodal,
+        images=_reduce(shots.rgb, scale),
+        modal=modal,
+        amodal=_reduce(shots.alpha_amodal, scale),
         depth=shots.depth_order[:, 0].float(),
-        present=(area > PRESENT_AREA).float(),
+        present=(modal.mean(dim=(1, 3, 4)) > PRESENT_AREA).float(),
         flow=torch.stack(flow),
-        masks=imitate_flow_masks(shots.alpha_modal, generator=generator),
+        masks=imitate_flow_masks(modal, generator=generator),
     )
+
+
+def _reduce(pictures: Tensor, scale: int) -> Tensor:
+    """Return (B, T, C, H, W) at 1 / scale of the size."""
+    return torch.unflatten(F.avg_pool2d(pictures.flatten(0, 1), scale), 0, tuple(pictures.shape[:2]))
 
 
 def imitate_flow_masks(truth: Tensor, *, generator: torch.Generator) -> Tensor:
