@@ -42,7 +42,7 @@ ENGINES = f"warp,xmem,{PUBLISHED}"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("kind", nargs="?", choices=["phases", "rounds", "long"], default="phases")
-    parser.add_argument("--engines", default=ENGINES, help=f"phases, long: comma-separated (default: {ENGINES})")
+    parser.add_argument("--engines", default=ENGINES, help="phases, long: comma-separated")
     parser.add_argument("--sizes", default="720x480,1920x1080", help="phases: comma-separated plate sizes, pixels")
     parser.add_argument("--size", help="rounds: plate size (default: 432x240)")
     parser.add_argument("--frames", type=_count, help="length of the shot (default: phases 8, rounds 20)")
