@@ -126,6 +126,42 @@ def test_mattes_that_the_daemon_finished_for_the_same_drawing_are_kept(
     assert "0 mattes made by engine copy, 6 kept" in capsys.readouterr().out
 
 
+def test_a_job_asks_motion_for_a_second_opinion_as_the_live_one_does(
+    plain: dict[str, Any], job: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain["shots"][0].update(engine="warp", motion="errors")
+    assert main(["job", "run", job(plain)]) == 0
+    drawn = tmp_path / "drawn.json"
+    drawn.write_text(json.dumps({"rotomem_shapes": 1, "annotations": plain["shots"][0]["annotations"]}))
+    live = tmp_path / "live.%04d.exr"
+    command = ["propagate", "--plate", plain["shots"][0]["plate"]["pattern"], "--shapes", str(drawn), "--no-tune"]
+    command += ["--engine", "warp", "--no-refine-edges", "--motion", "errors", "--output", str(live)]
+    assert main(command) == 0
+    for frame in range(2, 6):
+        theirs, ours = (
+            oiio.ImageBuf(str(pattern) % frame) for pattern in (live, tmp_path / "cache/ab12/v001/matte.%04d.exr")
+        )
+        assert "motion_error.A" in ours.spec().channelnames
+        for channel in ("A", "motion_error.A"):
+            same = [image.get_pixels()[..., image.spec().channelindex(channel)] for image in (ours, theirs)]
+            assert np.array_equal(*same), (frame, channel)
+
+
+def test_a_job_from_before_there_was_a_second_opinion_has_none_and_keeps_its_mattes(
+    plain: dict[str, Any], job: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shot = plain["shots"][0]
+    shot.update(engine="warp", fingerprint="")
+    assert "motion" not in shot
+    assert main(["job", "run", job(plain)]) == 0
+    shot["motion"] = "off"
+    assert main(["job", "run", job(plain)]) == 0
+    assert "0 mattes made by engine warp, 6 kept" in capsys.readouterr().out
+    shot["motion"] = "errors"
+    assert main(["job", "run", job(plain)]) == 0
+    assert "6 mattes made by engine warp, 0 kept" in capsys.readouterr().out
+
+
 def test_paths_are_mapped_and_relative_ones_start_at_the_job(
     plain: dict[str, Any], job: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -181,6 +217,8 @@ def _with(**fields: Any) -> Callable[[dict[str, Any]], None]:
         (_with(first="one"), 2, "shot 1: 'first' is 'one' and must be a whole number"),
         (_with(first=True), 2, "shot 1: 'first' is True and must be a whole number"),
         (_with(tune=1), 2, "shot 1: 'tune' is 1 and must be true or false"),
+        (_with(motion="guess"), 2, "there is no use of motion 'guess'; choose one of off, errors"),
+        (_with(motion=True), 2, "shot 1: 'motion' is True and must be text"),
         (_with(plate=None), 2, "shot 1, 'plate' must be an object"),
         (_with(annotations=[{"frame": 1, "object": "hero", "alpha": "gone.exr"}]), 2, "gone.exr is not there; move it"),
         (_with(annotations=[{"frame": 1, "object": "hero", "shapes": [{"points": [[1, 2, 3]]}]}]), 2, "2, 6 or 12"),

@@ -100,12 +100,14 @@ def recipe_number(task: PropagationTask) -> int:
     Raises:
         JobFileError: an annotation's file cannot be read.
     """
-    told = {
+    told: dict[str, Any] = {
         "plate": [task.plate.colourspace, *(_identity(task.plate, frame) for frame in _frames(task.plate))],
         "objects": task.objects,
         "annotations": [_told(annotation) for annotation in task.annotations],
         "settings": [task.engine, task.weights, task.refine_edges, task.tune, task.processing_size],
     }
+    if task.motion != "off":  # else the number is that of jobs and mattes from before there was such a field
+        told["motion"] = task.motion
     digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
     return _RECIPES_FROM + int(digest[:7], 16)
 
@@ -193,6 +195,7 @@ class _ShotReader:
             refine_edges=fields.get("refine_edges", bool),
             tune=fields.get("tune", bool),
             processing_size=fields.get("processing_size", int),
+            motion=fields.get("motion", str, "off"),
             confidence=True,
             shot_id=f"{self._node_uuid}-{view}" if view else self._node_uuid,
             tuning_dir=_still_folder(output) / TUNED,
