@@ -62,7 +62,11 @@ def check(rotomem: RotomemNode, *, now: bool = False) -> None:
         show_drawing(rotomem, requests[0])
     _rest(identifier, started)
     if rotomem.state in COMPARABLE and rotomem.has_mattes:
-        work_then(lambda: _compared(identifier, requests, started), lambda state: _show(rotomem, state), _log_failure)
+        work_then(
+            lambda: _compared(identifier, requests, started),
+            lambda state: _show(rotomem, requests[0].settings, state),
+            _log_failure,
+        )
 
 
 def _compared(identifier: str, requests: tuple[PropagationRequest, ...], started: float) -> str:
@@ -128,8 +132,12 @@ def _look(settings: Settings) -> _Cached:
     return _Cached(settings, read_manifest(settings.mattes), tuple(frames_on_disk(settings.mattes)))
 
 
-def _show(rotomem: RotomemNode, state: str) -> None:
-    if rotomem.attached and rotomem.state in COMPARABLE and runs.running(rotomem.identifier) is None:
+def _show(rotomem: RotomemNode, compared: Settings, state: str) -> None:
+    if not rotomem.attached or runs.running(rotomem.identifier) is not None:
+        return
+    if rotomem.mattes(compared.view) != compared.mattes or not rotomem.has_mattes:
+        return  # what was compared is not what is shown by now: another version, or a cleared cache
+    if rotomem.state in COMPARABLE:
         with host.unrecorded():
             rotomem.show_state(state)
 

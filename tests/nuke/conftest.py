@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -41,8 +40,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Session]:
     nuke_scene.start()
     yield session
     # What a thread of this test still wants done must not reach the next one.
-    session.pump(lambda: not any(thread.name == "rotomem-work" for thread in threading.enumerate()), timeout_s=30)
-    session.drain()
+    session.settle("rotomem-work")
     assert session.served_errors == []
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import signal
 import sys
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -402,8 +401,7 @@ def test_tile_and_label_follow_a_propagation(connected: Any, plate_files: Callab
     assert (node["state"].value(), node["progress"].value()) == ("complete", "9/9")
     assert node["annotated_keys"].getKeyList() == [3.0, 5.0]
     connected.update_ui()
-    connected.pump(lambda: not any(thread.name == "rotomem-work" for thread in threading.enumerate()), timeout_s=20)
-    connected.drain()
+    connected.settle("rotomem-work")
     assert node["state"].value() == "complete"
 
 

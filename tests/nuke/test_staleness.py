@@ -58,8 +58,7 @@ def _fill_cache(node: Any, frames: range, **noted: Any) -> str:
 def _settle(fake: Any) -> None:
     """Let Nuke idle once, and its threads answer."""
     fake.update_ui()
-    fake.pump(lambda: not any(thread.name == "rotomem-work" for thread in threading.enumerate()), timeout_s=20)
-    fake.drain()
+    fake.settle("rotomem-work")
 
 
 def _state(fake: Any, node: Any) -> str:
@@ -195,6 +194,24 @@ def test_version_up_starts_empty_and_going_back_shows_the_mattes_again(made: Any
     assert (made["mattes"].value(), made["matte_count"].value()) == (first, 9)
     assert (made["progress"].value(), made["state"].value()) == ("9/9", "complete")
     assert channel_of(made, 4)[0, 0] == 4 / 16
+
+
+def test_a_check_that_ends_late_says_nothing_of_another_version(
+    made: Any, fake: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go, compared = threading.Event(), staleness._compared
+
+    def slow_disk(*given: Any) -> str:
+        assert let_go.wait(20)
+        return compared(*given)
+
+    monkeypatch.setattr(staleness, "_compared", slow_disk)
+    fake.update_ui()
+    made["version_up"].execute()
+    fake.pump(lambda: made["matte_count"].value() == 0)
+    let_go.set()
+    fake.settle("rotomem-work")
+    assert (made["version"].value(), made["state"].value()) == (2, "idle")
 
 
 def test_version_up_skips_versions_that_have_a_folder(tmp_path: Path) -> None:

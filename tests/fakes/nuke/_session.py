@@ -78,6 +78,14 @@ class Session:
             except queue.Empty:
                 return
 
+    def settle(self, threads: str, *, timeout_s: float = 30.0) -> None:
+        """Pump until no thread of that name runs and none of their requests waits; a request may start a thread."""
+        while True:
+            self.pump(lambda: not any(thread.name == threads for thread in threading.enumerate()), timeout_s=timeout_s)
+            if self.requests.empty():
+                return
+            self.drain()
+
     # --- handles ---
 
     def handle(self, op: Any) -> Any:
