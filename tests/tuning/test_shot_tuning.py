@@ -9,8 +9,8 @@ import torch
 from rotomem.tuning.clip_batch import ClipBatch
 from rotomem.tuning.clip_pass import PassPlan, propagate_clip
 from rotomem.tuning.shot_augmentation import AnnotatedFrames, sample_pairs
-from rotomem.tuning.shot_tuning import TuningCache, TuningProgress, TuningSettings, tuned_network
-from rotomem.vos import Network
+from rotomem.tuning.shot_tuning import TunedNetwork, TuningCache, TuningProgress, TuningSettings, tuned_network
+from rotomem.vos import Network, save_weights
 from tiny_networks import TINY_WITH_CUE
 
 
@@ -109,23 +109,35 @@ def test_the_cache_finds_a_revision_goes_on_from_the_latest_and_forgets_old_ones
     assert cache.latest("sh010") is None
     networks = [Network(TINY_WITH_CUE) for _ in range(3)]
     for revision, network in enumerate(networks, start=4):
-        cache.keep("sh010", revision, network)
-    cache.keep("sh010/other", 9, networks[0])
+        cache.keep("sh010", revision, TunedNetwork(network, revision / 7))
+    cache.keep("sh010/other", 9, TunedNetwork(networks[0]))
 
     found = cache.find("sh010", 6)
     assert found is not None
     weight = networks[2].decoder.pred.weight
-    assert torch.equal(found.decoder.pred.weight, weight.half().float())
+    assert torch.equal(found.network.decoder.pred.weight, weight.half().float())
+    assert found.share == 6 / 7
     latest = cache.latest("sh010")
     assert latest is not None
-    assert torch.equal(latest.decoder.pred.weight, weight.half().float())
+    assert torch.equal(latest.network.decoder.pred.weight, weight.half().float())
     assert cache.find("sh010", 4) is None
     assert TuningCache(tmp_path, base_sha256="cd" * 32).latest("sh010") is None
 
 
 def test_a_damaged_tuned_network_is_tuned_anew_instead_of_used(tmp_path: Path) -> None:
     cache = TuningCache(tmp_path, base_sha256="ab" * 32)
-    cache.keep("sh010", 1, Network(TINY_WITH_CUE))
+    cache.keep("sh010", 1, TunedNetwork(Network(TINY_WITH_CUE)))
     (path,) = tmp_path.glob("*.safetensors")
     path.write_bytes(path.read_bytes()[:-1] + b"!")
     assert cache.find("sh010", 1) is None
+
+
+def test_a_network_that_was_kept_before_shares_were_noted_has_all_of_its_steps(tmp_path: Path) -> None:
+    cache = TuningCache(tmp_path, base_sha256="ab" * 32)
+    network = Network(TINY_WITH_CUE)
+    cache.keep("sh010", 1, TunedNetwork(network, 0.5))
+    (path,) = tmp_path.glob("*.safetensors")
+    save_weights(network.state_dict(), path, network.config)
+    found = cache.find("sh010", 1)
+    assert found is not None
+    assert found.share == 1.0

@@ -45,10 +45,10 @@ class CriticisedEngine:
         cancelled: Callable[[], bool],
         focus: int | None = None,
     ) -> Iterator[PropagatedFrame]:
-        """Yield as the engine does, some frames later; see ``Engine.propagate``."""
+        """Yield as the engine does, some frames later; previews as they are. See ``Engine.propagate``."""
         waiting: list[PropagatedFrame] = []
         for result in self._engine.propagate(source, annotations, objects, frames, cancelled=cancelled, focus=focus):
-            if all(name in annotations.get(result.frame, {}) for name in objects):
+            if result.preview_by or all(name in annotations.get(result.frame, {}) for name in objects):
                 yield result
                 continue
             waiting.append(result)

@@ -10,45 +10,37 @@ annotations, not on other results, so that frames can be made in any order. Deci
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rotomem.propagation.engine import Annotations, FrameSource, Image, PropagatedFrame
-from rotomem.propagation.flow import PlateFlow, resize_area
-from rotomem.propagation.held_out_cues import Floats, cue_of, held_out_cues
+from rotomem.propagation.annotated_frames import frames_to_learn, masks_of, normalised
+from rotomem.propagation.engine import Annotations, FrameSource, PropagatedFrame
+from rotomem.propagation.held_out_cues import Floats, cue_of
 from rotomem.propagation.motion_exemplars import Exemplar, exemplars_beside
-from rotomem.propagation.network_frames import IMAGENET_MEAN, IMAGENET_STD
 from rotomem.propagation.object_groups import group_disjoint
-from rotomem.propagation.shot_tuning import ShotTuning
+from rotomem.propagation.shot_networks import Drawn, ShotNetworks
+from rotomem.propagation.shot_tuning import Previews, ShotTuning
 from rotomem.propagation.trail import Belief
 from rotomem.propagation.warp_engine import WarpRun
 from rotomem.tuning.shot_augmentation import AnnotatedFrames
-from rotomem.tuning.shot_tuning import TuningCache, TuningSettings, tuned_network
+from rotomem.tuning.shot_tuning import TunedNetwork
 from rotomem.vos import MemoryConfig, Network
 from rotomem.vos.aggregate import aggregate
 from rotomem.vos.memory_bank import MemoryBank
 from rotomem.vos.padding import Padding
 from rotomem.vos.permanent_memory import PermanentEntry, PermanentMemory
 
-MOST_TUNED = 16
-"""Annotated frames that tuning learns from; of more, evenly chosen ones."""
-
-SECONDS_ON_CPU, SECONDS_ON_GPU = 85.0, 9.0
-"""At which tuning ends at the latest, the time of its last step aside; what flow carries to drawn frames included."""
-LEAST_SHARE_OF_TIME = 0.25
-"""Left for the steps where flow was slow: propagation needs that flow all the same."""
 EVEN_VARIANCE = 10.0
 """In frames of trusted flow: network and carried matte count alike there; fresher, what was carried counts more. Chosen
-on six of the ten clips that chose ``warp``'s constants."""
+on six of the ten clips that chose ``warp``'s constants, with tuning to its end; a network that has had only a share of
+its steps is believed by that share: it counts as much as flow over so many more frames."""
+MOST_PREVIEWED = 8
+"""Frames shown before tuning. Those around a playhead, and few next to what tuning takes."""
 LEAST_PROBABILITY = 1 / 256
 """Nothing is surer than this: a matte of exactly 0 or 1 would let no other opinion in."""
-
-Drawn = frozenset[tuple[int, str, float]]
-"""Frame, object and covered area, in pixels, of every annotation."""
 
 
 class CuedEngine:
@@ -82,9 +74,9 @@ class CuedEngine:
         self.tuning = tuning or ShotTuning()
         self.exemplars: Sequence[Exemplar] = ()
         self._network = network.to(device).eval()
+        self._networks = ShotNetworks(self._network, weights_sha256=weights_sha256, device=device)
         self._refine_edges = refine_edges
         self._processing_size = processing_size
-        self._tuned: tuple[tuple[ShotTuning, Drawn], Network] | None = None
 
     def propagate(
         self,
@@ -98,6 +90,9 @@ class CuedEngine:
     ) -> Iterator[PropagatedFrame]:
         """Yield annotated frames, tune to the shot, then yield gap by gap; see ``WarpEngine.propagate``.
 
+        Where ``tuning.previews`` asks for it and there is a ``focus``, the frames next to that come twice: as previews
+        before tuning, and in their turn. Previews change no other result.
+
         Raises:
             AnnotationError: an object is annotated nowhere, or a matte has another size than the plate.
             PlateError: a frame cannot be read.
@@ -110,145 +105,108 @@ class CuedEngine:
             cancelled=cancelled,
             processing_size=self._processing_size,
         )
-        run.refine = _Refiner(self, run, annotations, cancelled)
+        drawn = _drawn(annotations, run.annotated)
         try:
+            if focus is not None and self.tuning.previews is not None:
+                if self._networks.present(self.tuning, drawn) is None:
+                    yield from self._previews(run, annotations, frames, focus, self.tuning.previews)
+            run.refine = _Refiner(self, run, annotations, lambda: self._tuned(run, annotations, drawn, cancelled))
             yield from run.results(frames, focus)
         finally:
             run.refine = None  # each holds the other: flow, memories and all would wait for the garbage collector
 
-    def network_for(
-        self, drawn: Drawn, frames: Callable[[], AnnotatedFrames], cancelled: Callable[[], bool]
-    ) -> Network:
-        """Return the network tuned to the shot: the one of the run before or of the cache where they are of this shot.
+    def _previews(
+        self, run: WarpRun, annotations: Annotations, frames: Sequence[int], focus: int, previews: Previews
+    ) -> Iterator[PropagatedFrame]:
+        """Yield frames next to ``focus`` by what is there at once: the last round's network, or flow alone.
 
-        Args:
-            drawn: tells annotations apart.
-            frames: makes the annotated frames to learn from; asked only if there is something to learn.
+        Measured before the first tuning, flow alone is better than the network as shipped. Flow is kept for later.
         """
-        tuning = self.tuning
-        if not tuning.enabled:
-            return self._network
-        if self._tuned is None or self._tuned[0] != (tuning, drawn):
-            self._tuned = (tuning, drawn), self._tune(tuning, frames, cancelled)
-        return self._tuned[1]
+        latest = self._networks.latest(self.tuning)
+        open_frames = [frame for frame in frames if any(frame not in keys for keys in run.annotated.values())]
+        chosen = sorted(open_frames, key=lambda frame: (abs(frame - focus), frame))[:MOST_PREVIEWED]
+        if latest is None:
+            chosen = [frame for frame in chosen if not previews.is_better_known(frame)]
+        if not chosen:
+            return
+        previews.on_start()
+        if latest is not None:
+            run.refine = _Refiner(self, run, annotations, lambda: latest)
+        for result in run.results(range(min(chosen), max(chosen) + 1), focus):
+            if result.frame in chosen:
+                yield dataclasses.replace(result, preview_by="warp" if latest is None else self.name)
 
-    def _tune(
-        self, tuning: ShotTuning, frames: Callable[[], AnnotatedFrames], cancelled: Callable[[], bool]
-    ) -> Network:
-        start, steps = self._network, tuning.steps
-        cache = None
-        if tuning.folder is not None and tuning.shot:
-            cache = TuningCache(tuning.folder, self.weights_sha256)
-            same = cache.find(tuning.shot, tuning.revision, device=self.device)
-            if same is not None:
-                return same
-            latest = cache.latest(tuning.shot, device=self.device)
-            if latest is not None:
-                start, steps = latest, max(1, steps // 2)
-        seconds = tuning.seconds
-        if seconds is None:
-            seconds = SECONDS_ON_GPU if self.device.type == "cuda" else SECONDS_ON_CPU
-        tell = tuning.on_progress or (lambda share: None)
-        tell(0.0)
-        began = time.monotonic()
-        learned_from = frames()
-        left = max(seconds - (time.monotonic() - began), LEAST_SHARE_OF_TIME * seconds)
-        tuned = tuned_network(
-            start,
-            learned_from,
-            TuningSettings(most_steps=steps, seconds=left),
-            on_progress=lambda progress: tell(progress.share),
-            cancelled=cancelled,
-        )
-        if cache is not None and not cancelled():
-            cache.keep(tuning.shot, tuning.revision, tuned)
+    def _tuned(
+        self, run: WarpRun, annotations: Annotations, drawn: Drawn, cancelled: Callable[[], bool]
+    ) -> TunedNetwork:
+        def learned_from() -> AnnotatedFrames:
+            return frames_to_learn(run.plate, annotations, run.annotated, device=self.device, cancelled=cancelled)
+
+        tuned = self._networks.tuned(self.tuning, drawn, learned_from, cancelled)
+        run.check_cancelled()
         return tuned
 
 
+def _drawn(annotations: Annotations, annotated: Mapping[str, Sequence[int]]) -> Drawn:
+    return frozenset(
+        (frame, name, float(annotations[frame][name].sum(dtype=np.float64)))
+        for name, frames in annotated.items()
+        for frame in frames
+    )
+
+
 class _Refiner:
-    """Refines what was carried by a network that is tuned when the first frame asks for it."""
+    """Refines what was carried by a network, which is asked for when the first frame is refined."""
 
     def __init__(
-        self, engine: CuedEngine, run: WarpRun, annotations: Annotations, cancelled: Callable[[], bool]
+        self, engine: CuedEngine, run: WarpRun, annotations: Annotations, network: Callable[[], TunedNetwork]
     ) -> None:
         self._engine = engine
         self._run = run
         self._annotations = annotations
-        self._cancelled = cancelled
-        self._network: Network | None = None
-        self._memories: list[_GroupMemory] = []
+        self._network = network
+        self._memories: list[_GroupMemory] | None = None
+        self._even_variance = EVEN_VARIANCE
 
     def __call__(
         self, frame: int, objects: tuple[str, ...], before: Belief | None, after: Belief | None, belief: Belief
     ) -> Belief:
-        if self._network is None:
-            self._network = self._engine.network_for(self._drawn(), self._frames_to_learn, self._cancelled)
-            self._run.check_cancelled()
-            self._memories = self._memorise(self._network)
+        if self._memories is None:
+            tuned = self._network()
+            self._even_variance = EVEN_VARIANCE / tuned.share
+            self._memories = self._memorise(tuned.network)
         cue = torch.from_numpy(cue_of(before, after)).to(self._engine.device)
         mattes = np.empty_like(belief.mattes)
         with torch.inference_mode():
-            image = _normalised(self._run.plate, frame, self._engine.device)
+            image = normalised(self._run.plate, frame, self._engine.device)
             for memory in self._memories:
                 rows = [row for row, name in enumerate(objects) if name in memory.objects]
                 if rows:
                     segmented = _pixels_first(memory.segment(image, [objects[row] for row in rows], cue[rows]))
-                    fresh = EVEN_VARIANCE / (EVEN_VARIANCE + belief.variance[..., rows])
+                    fresh = self._even_variance / (self._even_variance + belief.variance[..., rows])
                     mine = blended(segmented, belief.mattes[..., rows], fresh)
                     # No pixel belongs to more than one of them; a single object keeps its probability as it is.
                     mattes[..., rows] = mine / np.maximum(mine.sum(axis=-1, keepdims=True), 1)
         return dataclasses.replace(belief, mattes=mattes)
 
-    def _drawn(self) -> Drawn:
-        annotated = self._run.annotated
-        return frozenset(
-            (frame, name, float(self._annotations[frame][name].sum(dtype=np.float64)))
-            for name, frames in annotated.items()
-            for frame in frames
-        )
-
-    def _frames_to_learn(self) -> AnnotatedFrames:
-        plate, device = self._run.plate, self._engine.device
-        annotated = self._run.annotated
-        every = sorted({frame for frames in annotated.values() for frame in frames})
-        chosen = sorted({every[round(at)] for at in np.linspace(0, len(every) - 1, min(len(every), MOST_TUNED))})
-        cues = held_out_cues(plate, self._annotations, annotated, wanted=chosen, cancelled=self._cancelled)
-        names = list(annotated)
-        nothing: Floats = np.zeros((4, *plate.size), np.float32)
-        priors = [[cues.get((frame, name), nothing) for name in names] for frame in chosen]
-        return AnnotatedFrames(
-            images=torch.stack([_picture(plate, frame) for frame in chosen]).to(device),
-            mattes=torch.stack([self._masks_on(frame, names) for frame in chosen]).to(device),
-            known=torch.tensor([[frame in annotated[name] for name in names] for frame in chosen], device=device),
-            priors=torch.from_numpy(np.asarray(priors)).to(device) if cues else None,
-        )
-
     def _memorise(self, network: Network) -> list[_GroupMemory]:
-        names = list(self._run.annotated)
+        plate, device, annotated = self._run.plate, self._engine.device, self._run.annotated
+        names = list(annotated)
         memories = []
         for members in group_disjoint(self._annotations, names):
             memory = _GroupMemory(network, [names[index] for index in members])
-            for frame in sorted({frame for name in memory.objects for frame in self._run.annotated[name]}):
-                known = tuple(frame in self._run.annotated[name] for name in memory.objects)
-                image = _normalised(self._run.plate, frame, self._engine.device)
-                memory.put(frame, image, self._masks_on(frame, memory.objects).to(self._engine.device), known)
-            for exemplar in exemplars_beside(self._engine.exemplars, self._run.annotated):
+            for frame in sorted({frame for name in memory.objects for frame in annotated[name]}):
+                known = tuple(frame in annotated[name] for name in memory.objects)
+                masks = masks_of(self._annotations.get(frame, {}), memory.objects, plate.size).to(device)
+                memory.put(frame, normalised(plate, frame, device), masks, known)
+            for exemplar in exemplars_beside(self._engine.exemplars, annotated):
                 known = tuple(name in exemplar.mattes for name in memory.objects)
                 if any(known):
-                    image = _normalised(self._run.plate, exemplar.frame, self._engine.device)
-                    masks = self._masks_of(exemplar.mattes, memory.objects).to(self._engine.device)
+                    masks = masks_of(exemplar.mattes, memory.objects, plate.size).to(device)
+                    image = normalised(plate, exemplar.frame, device)
                     memory.put(exemplar.frame, image, masks, known, weight=exemplar.weight)
             memories.append(memory)
         return memories
-
-    def _masks_on(self, frame: int, names: Sequence[str]) -> Tensor:
-        return self._masks_of(self._annotations.get(frame, {}), names)
-
-    def _masks_of(self, given: Mapping[str, Image], names: Sequence[str]) -> Tensor:
-        """Mattes (K, h, w) at the flow's size, zeros where nothing is known."""
-        nothing = np.zeros(self._run.plate.size, np.float32)
-        masks = [resize_area(given[name], self._run.plate.size) if name in given else nothing for name in names]
-        return torch.from_numpy(np.stack(masks)).clamp(0, 1)
 
 
 def _pixels_first(mattes: Tensor) -> Floats:
@@ -303,14 +261,3 @@ class _GroupMemory:
         logits, _ = self._network.decode(features, readout, hidden, update_hidden=False, cue=prior)
         mattes = padding.remove(logits.sigmoid())[0]
         return mattes / mattes.sum(dim=0, keepdim=True).clamp_min(1)
-
-
-def _picture(plate: PlateFlow, frame: int) -> Tensor:
-    """(3, h, w) in [0, 1]."""
-    return torch.from_numpy(plate.colours(frame).astype(np.float32) / np.float32(255)).permute(2, 0, 1)
-
-
-def _normalised(plate: PlateFlow, frame: int, device: torch.device) -> Tensor:
-    mean = torch.tensor(IMAGENET_MEAN, device=device)[:, None, None]
-    std = torch.tensor(IMAGENET_STD, device=device)[:, None, None]
-    return (_picture(plate, frame).to(device) - mean) / std

@@ -44,6 +44,8 @@ class PropagatedFrame:
             same matte, 1 two mattes without a common pixel; None where no object was reached from both sides.
         motion_error: (H, W) in [0, 1], how surely a second opinion on motion takes a pixel for wrong; None without one.
         relative_error: its area in error over the area of the matte, of the worst object; None without one.
+        preview_by: name of the engine that made this in haste; the finished result of the frame comes later. Empty for
+            a finished one.
     """
 
     frame: int
@@ -54,6 +56,7 @@ class PropagatedFrame:
     disagreement: float | None = None
     motion_error: Image | None = None
     relative_error: float | None = None
+    preview_by: str = ""
 
 
 class Engine(Protocol):
@@ -73,7 +76,8 @@ class Engine(Protocol):
         cancelled: Callable[[], bool],
         focus: int | None = None,
     ) -> Iterator[PropagatedFrame]:
-        """Yield one result per frame of ``frames`` (ascending, contiguous), in whatever order they are ready.
+        """Yield one result per frame of ``frames`` (ascending, contiguous), in whatever order they are ready; previews
+        beside them where the engine was asked for those.
 
         With ``focus`` the gap between annotations that holds that frame comes first, then the others by their distance
         from it; the order changes no result. Annotated frames outside ``frames`` are used all the same (``source`` can

@@ -27,6 +27,8 @@ AVERAGE_RATE = 0.97
 HARD_SHARE = 0.25
 GRADIENT_NORM = 1.0
 WARM_UP = 0.05
+SHARE = "tuning_share"
+"""Note of a kept network: see ``TunedNetwork.share``."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,18 @@ def _copy_of(network: Network) -> Network:
     return learner.requires_grad_(True).train()
 
 
+@dataclass(frozen=True)
+class TunedNetwork:
+    """A network for one shot.
+
+    Args:
+        share: of the steps of a first round that it has had, in (0, 1]; less than 1 where time was too short.
+    """
+
+    network: Network
+    share: float = 1.0
+
+
 class TuningCache:
     """Tuned networks in a folder, by shot, revision and the weights that they started from.
 
@@ -145,22 +159,23 @@ class TuningCache:
         self._folder = folder
         self._base = base_sha256[:16]
 
-    def find(self, shot: str, revision: int, *, device: torch.device | str = "cpu") -> Network | None:
+    def find(self, shot: str, revision: int, *, device: torch.device | str = "cpu") -> TunedNetwork | None:
         """The network tuned to just this revision of a shot's annotations, if it was kept."""
         return self._load(self._path(shot, revision), device)
 
-    def latest(self, shot: str, *, device: torch.device | str = "cpu") -> Network | None:
+    def latest(self, shot: str, *, device: torch.device | str = "cpu") -> TunedNetwork | None:
         """The network of the newest revision that was kept, to go on from."""
         for path in reversed(self._kept(shot)):
-            network = self._load(path, device)
-            if network is not None:
-                return network
+            tuned = self._load(path, device)
+            if tuned is not None:
+                return tuned
         return None
 
-    def keep(self, shot: str, revision: int, network: Network) -> None:
+    def keep(self, shot: str, revision: int, tuned: TunedNetwork) -> None:
         """Keep a tuned network, in half precision, and forget the shot's oldest. Raises ``OutputUnwritableError``."""
+        network = tuned.network
         tensors = {name: tensor.half() for name, tensor in network.state_dict().items()}
-        save_weights(tensors, self._path(shot, revision), network.config)
+        save_weights(tensors, self._path(shot, revision), network.config, {SHARE: repr(tuned.share)})
         for path in self._kept(shot)[: -self.KEPT_PER_SHOT]:
             path.unlink(missing_ok=True)
             path.with_name(path.name + ".sha256").unlink(missing_ok=True)
@@ -174,11 +189,12 @@ class TuningCache:
         return sorted(self._folder.glob(f"{stem}*.safetensors"))
 
     @staticmethod
-    def _load(path: Path, device: torch.device | str) -> Network | None:
+    def _load(path: Path, device: torch.device | str) -> TunedNetwork | None:
         if not path.exists():
             return None
         try:
-            return load_network(path, device=device).network
+            loaded = load_network(path, device=device)
+            return TunedNetwork(loaded.network, float(loaded.notes.get(SHARE, 1.0)))
         except WeightsError as error:
             log.warning("a tuned network is tuned anew: %s", error)
             return None

@@ -8,7 +8,7 @@ import os
 import pickle
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,10 +30,11 @@ NAMES_SHOWN = 5
 
 @dataclass(frozen=True)
 class LoadedNetwork:
-    """A network in evaluation mode, and the SHA-256 of the file that its weights came from."""
+    """A network in evaluation mode, the SHA-256 of the file that its weights came from, and the notes in that."""
 
     network: Network
     sha256: str
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 def convert_checkpoint(source: Path, destination: Path, config: NetworkConfig | None = None) -> str:
@@ -80,10 +81,17 @@ class Configuration(Protocol):
         """Return it as one line of JSON."""
 
 
-def save_weights(tensors: Mapping[str, Tensor], destination: Path, config: Configuration) -> str:
-    """Write safetensors, with the configuration in its metadata, and the SHA-256 beside it; returns that."""
+def save_weights(
+    tensors: Mapping[str, Tensor], destination: Path, config: Configuration, notes: Mapping[str, str] | None = None
+) -> str:
+    """Write safetensors, with the configuration in its metadata, and the SHA-256 beside it; returns that.
+
+    Args:
+        notes: more for the metadata; :func:`load_network` returns them.
+    """
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    return write_weights(safetensors.torch.save(contiguous, metadata={CONFIG_KEY: config.to_json()}), destination)
+    metadata = {**(notes or {}), CONFIG_KEY: config.to_json()}
+    return write_weights(safetensors.torch.save(contiguous, metadata=metadata), destination)
 
 
 def write_weights(content: bytes, destination: Path) -> str:
@@ -109,7 +117,8 @@ def load_network(path: Path, *, device: torch.device | str = "cpu") -> LoadedNet
         WeightsMismatchError: tensors that do not fit its configuration.
     """
     sha256, content = read_verified(path)
-    config = read_config(content[: header_size(content, path)], path)
+    header = content[: header_size(content, path)]
+    config = read_config(header, path)
     try:
         tensors = safetensors.torch.load(content)
     except SafetensorError as error:
@@ -117,7 +126,8 @@ def load_network(path: Path, *, device: torch.device | str = "cpu") -> LoadedNet
     _check_tensors(tensors, config, path)
     network = Network(config)
     network.load_state_dict(tensors)
-    return LoadedNetwork(network=network.to(device).eval(), sha256=sha256)
+    notes = {name: text for name, text in _metadata(header, path).items() if name != CONFIG_KEY}
+    return LoadedNetwork(network=network.to(device).eval(), sha256=sha256, notes=notes)
 
 
 def read_verified(path: Path) -> tuple[str, bytes]:
@@ -155,9 +165,13 @@ def read_config(header: bytes, path: Path) -> NetworkConfig:
 
 def config_json(header: bytes, path: Path) -> str | None:
     """Return the configuration in a safetensors header as it stands there; None if it names none."""
+    return _metadata(header, path).get(CONFIG_KEY)
+
+
+def _metadata(header: bytes, path: Path) -> dict[str, str]:
     try:
         metadata: dict[str, Any] = json.loads(header[8:]).get("__metadata__", {})
-        return str(metadata[CONFIG_KEY]) if CONFIG_KEY in metadata else None
+        return {name: str(text) for name, text in metadata.items()}
     except (ValueError, AttributeError, TypeError) as error:
         raise WeightsCorruptError(f"{path} has a damaged header: {error}") from error
 
