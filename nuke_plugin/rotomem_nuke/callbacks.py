@@ -8,7 +8,10 @@ from rotomem_nuke import host, runs, staleness
 from rotomem_nuke.node import RotomemNode, is_rotomem
 
 COMPARED = frozenset(
-    {"engine", "weights", "refine_edges", "tune", "process_at", "input_colour", "colourspace", "annotated", "showPanel"}
+    {
+        *("engine", "weights", "refine_edges", "second_opinion", "tune", "process_at", "input_colour", "colourspace"),
+        *("annotated", "showPanel"),
+    }
 )
 """Knobs that the mattes depend on, and the moment at which an artist looks."""
 

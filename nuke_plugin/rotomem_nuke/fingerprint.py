@@ -27,6 +27,8 @@ def fingerprint(request: PropagationRequest) -> str:
         "sources": request.sources,
         "settings": [settings.engine, settings.weights, settings.refine_edges, settings.tune, settings.process_at],
     }
+    if settings.second_opinion != "off":  # else mattes from before there was such a knob would be stale
+        told["second_opinion"] = settings.second_opinion
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 

@@ -113,6 +113,7 @@ def _shot(request: PropagationRequest, part: Path, folder: str, path_map: PathMa
         "refine_edges": settings.refine_edges,
         "tune": settings.tune,
         "processing_size": processing_size(settings.process_at, plate.format),
+        "motion": settings.second_opinion,
         "mattes": map_path(settings.mattes, path_map),
         "fingerprint": fingerprint(request),
     }

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from rotomem_nuke import host
 from rotomem_nuke.errors import GraphError
-from rotomem_nuke.settings import PRIORITIES, Settings, daemon_timeout_s, endpoint_of, mattes_pattern
+from rotomem_nuke.settings import PRIORITIES, SHOWS_ERRORS, Settings, daemon_timeout_s, endpoint_of, mattes_pattern
 
 PLATE_INPUT = 0
 ROTO_INPUT = 1
@@ -127,6 +127,7 @@ class RotomemNode:
             tune=bool(node["tune"].value()),
             # A comp carries its group: one saved with layout 2 has no such knob.
             motion=str(node["motion"].value()) if "motion" in node.knobs() else "auto",
+            second_opinion=self._second_opinion(),
             process_at=str(node["process_at"].value()),
             priority=PRIORITIES.index(str(node["priority"].value())),
             live=bool(node["live"].value()),
@@ -138,6 +139,12 @@ class RotomemNode:
             mattes=self.mattes(view),
             shown_mattes=self.mattes("%V" if view else ""),
         )
+
+    def _second_opinion(self) -> str:
+        if "second_opinion" not in self._node.knobs():  # before layout 4
+            return "off"
+        chosen = str(self._node["second_opinion"].value())
+        return "errors" if chosen == SHOWS_ERRORS else chosen
 
     def input(self, index: int) -> host.Node | None:
         """Return what is wired into an input."""

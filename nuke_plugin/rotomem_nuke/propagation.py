@@ -83,6 +83,7 @@ class Propagation:
             weights=settings.weights,
             priority=settings.priority,
             remake=self._remake,
+            motion=settings.second_opinion,
         )
 
     def _goal(self) -> Goal:

@@ -36,7 +36,7 @@ BLEND_NAMES = (
 )
 """Names of the ``bm`` attribute's values, in order."""
 
-RESERVED_NAMES = ("rgba", "rgb", "alpha", "all", "none", "confidence")
+RESERVED_NAMES = ("rgba", "rgb", "alpha", "all", "none", "confidence", "motion_error")
 """Nuke's own layers and choices and the mattes' confidence, which the daemon refuses in any case of letters."""
 MAX_NAME = 48
 """Characters of an object's name; the wire allows 64, a number may be added."""

@@ -16,6 +16,8 @@ DEFAULT_ENDPOINT = "tcp://127.0.0.1:7447"
 DEFAULT_TIMEOUT_S = 10.0
 PRIORITIES = ("low", "normal", "high")
 """In the order of the wire's numbers, from 0."""
+SHOWS_ERRORS = "show errors"
+"""What the knob calls the second opinion that the wire calls ``errors``."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Settings:
         annotated: explicit annotated frames; empty takes the Roto's keys.
         input_colour: ``auto``, ``raw`` or an OCIO name.
         motion: how mattes from motion see it: ``auto``, ``dis`` or ``raft``.
+        second_opinion: of motion on the mattes: ``off``, ``errors``, ``correct``, ``exemplars`` or ``all``.
         process_at: ``auto``, ``full``, ``1080`` or ``720``.
         priority: 0 low to 2 high.
         live: show mattes while they arrive.
@@ -56,6 +59,7 @@ class Settings:
     refine_edges: bool
     tune: bool
     motion: str
+    second_opinion: str
     process_at: str
     priority: int
     live: bool

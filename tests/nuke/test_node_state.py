@@ -69,23 +69,31 @@ def test_a_reopened_script_keeps_identifiers(fake: Any) -> None:
     assert _identifier(nuke.toNode(op.full_name)) == "0123abcd"
 
 
-def test_a_comp_with_an_older_layout_of_the_node_goes_on(fake: Any, plate_files: Callable[..., str]) -> None:
-    """Layout 2 had no motion, no clicks and no bake."""
+@pytest.mark.parametrize(
+    ("layout", "newer"),
+    [
+        (2, "second_opinion|motion|from_motion|to_roto|tolerance|clicks|click|avoid|click_box|draw_click"),
+        (3, "second_opinion"),
+    ],
+)
+def test_a_comp_with_an_older_layout_of_the_node_goes_on(
+    layout: int, newer: str, fake: Any, plate_files: Callable[..., str]
+) -> None:
+    """Layout 2 had no motion, no clicks and no bake, layout 3 no second opinion."""
     gizmo = (PLUGIN.parent / "gizmos" / "Rotomem.gizmo").read_text(encoding="utf-8")
-    newer = "motion|from_motion|to_roto|tolerance|clicks|click|avoid|click_box|draw_click"
     older = re.sub(rf"^ (?:addUserKnob \{{\d+ )?(?:{newer}) .*\n", "", gizmo, flags=re.M).replace(
-        "_version 3", "_version 2"
+        "_version 4", f"_version {layout}"
     )
     (op,) = _script.load(older, nuke.root()._op)
     op.run("onCreate")
     node = nuke.toNode(op.full_name)
-    assert not {"motion", "tolerance", "click"} & set(node.knobs())
+    assert not set(newer.split("|")) & set(node.knobs())
     roto = roto_node()
     add_shape(roto["curves"].rootLayer, keys=[1])
     node.setInput(0, read_node(plate_files()))
     node.setInput(1, roto)
     (request,) = read_graph(RotomemNode.of(node))
-    assert request.settings.motion == "auto"
+    assert (request.settings.motion, request.settings.second_opinion) == ("auto", "off")
     assert node["object"].values() == ["none"]
 
 

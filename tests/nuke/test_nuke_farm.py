@@ -81,6 +81,15 @@ def test_a_job_goes_out_of_nuke_through_the_command_line_and_back_into_the_node(
     assert (manifest.complete, manifest.engine, manifest.objects) == (True, "warp", ("arm",))
 
 
+@pytest.mark.parametrize(("chosen", "told"), [("off", "off"), ("show errors", "errors"), ("all", "all")])
+def test_a_job_carries_the_second_opinion(blade: Any, comp: Any, tmp_path: Path, chosen: str, told: str) -> None:
+    node, _ = comp()
+    node["second_opinion"].setValue(chosen)
+    path = rm.export_job(node, tmp_path / "hero.rotomem.json")
+    assert json.loads(path.read_text())["shots"][0]["motion"] == told
+    assert rotomem(["job", "check", str(path)]) == 0
+
+
 def test_what_only_nuke_can_make_is_rendered_beside_the_job(blade: Any, comp: Any, tmp_path: Path) -> None:
     node, _ = comp(graded=True, cut=True)
     said: list[str] = []

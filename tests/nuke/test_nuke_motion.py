@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from nuke_scene import PLUGIN, add_layer, add_shape, channel_of, read_node, roto_node, rotomem_node, write_exr
 
@@ -92,6 +93,35 @@ def test_a_script_asks_for_a_range_and_follows(connected: Any, moving: Callable[
     assert sorted(matte.frame for matte in job.events()) == [2, 3, 4, 5]
     assert job.complete
     rm.assert_complete(node)
+
+
+def test_a_second_opinion_shows_where_motion_takes_the_matte_for_wrong(
+    connected: Any, moving: Callable[..., Any]
+) -> None:
+    rows, columns = np.nonzero(SCENE.truth(3, 0))
+    top, bottom, left, right = 160 - rows.max() - 1.0, 160.0 - rows.min(), columns.min(), columns.min() + 32.0
+    roto = roto_node(width=240, height=160)
+    part = ((left, bottom), (right, bottom), (right, top), (left, top))  # two thirds of what moves
+    add_shape(add_layer(roto["curves"].rootLayer, "part"), part, keys=[3])
+    node = moving(roto)
+    node["engine"].setValue("warp")
+    node["refine_edges"].setValue(False)
+    node["propagate"].execute()
+    wait(connected, node)
+    node["view"].setValue("errors")
+    plain = channel_of(node, 5, "rgba.green")
+    node["second_opinion"].setValue("show errors")
+    connected.update_ui()
+    connected.settle("rotomem-work")
+    assert node["state"].value() == "stale"
+    assert np.array_equal(channel_of(node, 5, "rgba.green"), plain), "nothing runs by itself"
+    node["propagate"].execute()
+    wait(connected, node)
+    assert node["state"].value() == "complete", node["status"].value()
+    yellow = channel_of(node, 5, "rgba.green") - plain > 0.1
+    truth = SCENE.truth(5, 0)
+    assert yellow[truth].mean() > 0.15
+    assert yellow[~truth].mean() < 0.02
 
 
 def test_a_frozen_version_refuses(connected: Any, moving: Callable[..., Any]) -> None:

@@ -29,11 +29,14 @@ def shown(plate_files: Callable[..., str], tmp_path: Path) -> Any:
     arm[24, 34] = 0.0
     leg[20:28, 60:68] = 0.5
     confidence = np.full((64, 96), 0.75, np.float32)
+    error = np.zeros((64, 96), np.float32)
+    error[40, 40] = error[22, 32] = 1.0
     folder = tmp_path / "m"
     folder.mkdir()
     for frame in range(1, 4):
-        pixels = np.stack([np.maximum(arm, leg), arm, leg, confidence], axis=2)
-        write_exr(folder / f"matte.{frame:04d}.exr", pixels, ("A", "arm.A", "leg.A", "confidence.A"))
+        pixels = np.stack([np.maximum(arm, leg), arm, leg, confidence, error], axis=2)
+        names = ("A", "arm.A", "leg.A", "confidence.A", "motion_error.A")
+        write_exr(folder / f"matte.{frame:04d}.exr", pixels, names)
     node = rotomem_node(read_node(plate_files(1, 3), last=3), roto_node())
     rotomem = RotomemNode.of(node)
     rotomem.show_objects(["arm", "leg"])
@@ -46,9 +49,9 @@ def test_the_knobs_stand_in_the_order_of_the_plan() -> None:
     order = [words[1] for command, *words in _script.tcl_commands(GIZMO) if command == "user"]
     planned = (
         "status suggest previous_annotated next_annotated suggested annotated_keys annotated propagate stop range "
-        "first last object rescan view output live refine_edges motion softness grow holes to_roto tolerance version "
-        "version_up freeze cache_dir open_cache clear_cache endpoint test_backend priority input_colour process_at "
-        "tune engine weights"
+        "first last object rescan view output live refine_edges motion second_opinion softness grow holes to_roto "
+        "tolerance version version_up freeze cache_dir open_cache clear_cache endpoint test_backend priority "
+        "input_colour process_at tune engine weights"
     ).split()
     assert [name for name in order if name in planned] == planned
 
@@ -74,6 +77,30 @@ def test_the_chosen_object_is_kept_while_it_exists(shown: Any) -> None:
     assert shown["object"].value() == "leg"
     rotomem.show_objects(["hand"])
     assert shown["object"].value() == "hand"
+
+
+def test_the_errors_view_lays_them_in_yellow_over_the_overlay(shown: Any) -> None:
+    shown["view"].setValue("overlay")
+    overlay = {colour: channel_of(shown, 2, f"rgba.{colour}") for colour in ("red", "green", "blue")}
+    shown["view"].setValue("errors")
+    for colour, whole in (("red", 1.0), ("green", 1.0), ("blue", 0.0)):
+        pixels = channel_of(shown, 2, f"rgba.{colour}")
+        for spot in ((40, 40), (22, 32)):  # beside the matte, and in it
+            assert pixels[spot] == pytest.approx(overlay[colour][spot] * 0.25 + whole * 0.75)
+        assert (pixels[24, 60], pixels[0, 0]) == (overlay[colour][24, 60], overlay[colour][0, 0])
+
+
+def test_without_a_second_opinion_the_errors_view_is_the_overlay(
+    plate_files: Callable[..., str], tmp_path: Path
+) -> None:
+    (tmp_path / "m").mkdir()
+    write_exr(tmp_path / "m" / "matte.0001.exr", np.ones((64, 96, 2), np.float32), ("A", "confidence.A"))
+    node = rotomem_node(read_node(plate_files(1, 1), last=1), roto_node())
+    RotomemNode.of(node).show_mattes(f"{(tmp_path / 'm').as_posix()}/matte.%04d.exr", 1, 1, 1, on_error="error")
+    node["view"].setValue("overlay")
+    overlay = channel_of(node, 1, "rgba.green")
+    node["view"].setValue("errors")
+    assert np.array_equal(channel_of(node, 1, "rgba.green"), overlay)
 
 
 def test_the_views_are_result_overlay_confidence_and_source(shown: Any) -> None:

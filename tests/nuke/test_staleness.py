@@ -92,6 +92,7 @@ def test_a_moved_shape_is_stale_and_the_old_matte_keeps_showing(made: Any, fake:
         ("weights", "studio_2026"),
         ("refine_edges", False),
         ("tune", False),
+        ("second_opinion", "correct"),
         ("process_at", "1080"),
         ("input_colour", "raw"),
         ("annotated", "1,5,9"),
