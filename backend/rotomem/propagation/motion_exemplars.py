@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from rotomem.propagation.classical_motion import MotionProposal
 from rotomem.propagation.classical_motion.proposal import ProposedObject
 from rotomem.propagation.engine import Annotations, Engine, FrameSource, Image
-from rotomem.propagation.flow import PlateFlow, carry, resize_area
+from rotomem.propagation.flow import PlateFlow, carry
+from rotomem.propagation.motion_matching import Match, drawn_nearby, mask_iou, match_drawing, still_matches
 
 Mask = NDArray[np.bool_]
 
@@ -24,8 +25,6 @@ LEAST_WEIGHT = 0.3
 """An exemplar whose relative error is expected to be larger than what this leaves shows too little of the object."""
 ROUND_TRIP_FRAMES = 10
 ROUND_TRIP_IOU = 0.6
-MATCH_IOU = 0.5
-"""With what is drawn, by which a thing that moves is told to be that object."""
 REPLACED_WITHIN = 2
 """What is drawn takes the place of exemplars so near to it."""
 
@@ -77,9 +76,10 @@ def find_exemplars(
 ) -> list[Exemplar]:
     """Choose exemplars of each object.
 
-    A thing that moves is an object where it overlaps what is drawn of it. Where nothing at all is drawn, the objects
-    are the things that move most, in that order. Of an object's frames, those of the least expected error are taken
-    that are not too near to each other and survive a round trip of propagation.
+    A thing that moves is an object where the two agree on the frames around what is drawn of it; how well they do also
+    limits the exemplars' weight. Where nothing at all is drawn, the objects are the things that move most, in that
+    order. Of an object's frames, those of the least expected error are taken that are not too near to each other and
+    survive a round trip of propagation.
 
     Args:
         source: the plate.
@@ -87,22 +87,83 @@ def find_exemplars(
         proposals: one for each shot between cuts.
         most: of each object and shot.
     """
-    found = []
+    search = _Search(source, flow, annotations, most, cancelled)
+    found: list[Exemplar] = []
     for proposal in proposals:
-        for name, track in _named(flow, proposal, objects, annotations):
-            drawn = [frame for frame, given in annotations.items() if name in given]
-            chosen: list[int] = []
-            sightings = track.track.sightings
-            for frame in sorted(sightings, key=lambda at: -sightings[at].confidence):
-                if cancelled() or len(chosen) == most or sightings[frame].confidence < LEAST_WEIGHT:
-                    break
-                apart = all(abs(frame - other) >= LEAST_APART for other in (*chosen, *drawn))
-                if apart and survives_round_trip(flow, proposal.frames, frame, sightings[frame].mask.unpack()):
-                    chosen.append(frame)
-            for frame in chosen:
-                matte = track.matte(frame, source.image(frame))
-                found.append(Exemplar(frame, {name: matte}, min(sightings[frame].confidence, 0.99)))
+        views = {name: drawn_nearby(flow, proposal.frames, annotations, name) for name in objects}
+        for name, shown in search.named(proposal, views).items():
+            found += search.choose(proposal.frames, name, shown, views[name])
     return _joined(found)
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """An object as motion shows it.
+
+    Args:
+        match: with what is drawn of it; None where nothing at all is drawn.
+    """
+
+    moving: ProposedObject
+    match: Match | None
+
+    def weight(self, frame: int) -> float:
+        confidence = self.moving.confidence(frame)
+        return confidence if self.match is None else min(confidence, 1.0 - self.match.error)
+
+
+@dataclass(frozen=True)
+class _Search:
+    source: FrameSource
+    flow: PlateFlow
+    annotations: Annotations
+    most: int
+    cancelled: Callable[[], bool]
+
+    def named(self, proposal: MotionProposal, views: Mapping[str, Mapping[int, Mask]]) -> dict[str, list[_Shown]]:
+        """Return what moves of each object; of one that is lost and found again there are several.
+
+        Args:
+            views: masks of what is drawn by object and frame.
+        """
+        if not any(self.annotations.values()):
+            return {name: [_Shown(moving, None)] for name, moving in zip(views, proposal.objects, strict=False)}
+        named: dict[str, list[_Shown]] = {}
+        for moving in proposal.objects:
+            if self.cancelled():
+                break
+            matches = {
+                name: match
+                for name, drawn in views.items()
+                if (match := match_drawing(self.source, self.flow, moving, drawn, least_confidence=LEAST_WEIGHT))
+            }
+            if matches:
+                best = max(matches, key=lambda name: matches[name].iou)
+                named.setdefault(best, []).append(_Shown(moving, matches[best]))
+        return named
+
+    def choose(self, frames: range, name: str, shown: Sequence[_Shown], drawn: Mapping[int, Mask]) -> list[Exemplar]:
+        """Return the frames of one object that have the most weight, in that order."""
+        candidates = [
+            (entry.weight(frame), entry.moving.confidence(frame), frame, entry)
+            for entry in shown
+            for frame in entry.moving.track.sightings
+        ]
+        occupied = [frame for frame, given in self.annotations.items() if name in given]
+        chosen: list[Exemplar] = []
+        for weight, _, frame, entry in sorted(candidates, key=lambda candidate: candidate[:2], reverse=True):
+            if self.cancelled() or len(chosen) == self.most or weight < LEAST_WEIGHT:
+                break
+            if any(abs(frame - other) < LEAST_APART for other in occupied):
+                continue
+            mask = entry.moving.track.sightings[frame].mask.unpack()
+            if not survives_round_trip(self.flow, frames, frame, mask):
+                continue
+            matte = entry.moving.matte(frame, self.source.image(frame))
+            if entry.match is None or still_matches(entry.match, mask, matte, drawn.get(frame)):
+                chosen.append(Exemplar(frame, {name: matte}, min(weight, 0.99)))
+                occupied.append(frame)
+        return chosen
 
 
 def survives_round_trip(flow: PlateFlow, frames: range, frame: int, mask: Mask) -> bool:
@@ -117,33 +178,9 @@ def survives_round_trip(flow: PlateFlow, frames: range, frame: int, mask: Mask) 
         carried = mask.astype(np.float32)
         for before, after in pairwise([*way, *way[-2::-1]]):
             carried = carry(carried, flow.displacement(after, before))
-        if _iou(carried > 0.5, mask) < ROUND_TRIP_IOU:
+        if mask_iou(carried > 0.5, mask) < ROUND_TRIP_IOU:
             return False
     return True
-
-
-def _named(
-    flow: PlateFlow, proposal: MotionProposal, objects: Sequence[str], annotations: Annotations
-) -> list[tuple[str, ProposedObject]]:
-    if not any(annotations.values()):
-        return list(zip(objects, proposal.objects, strict=False))
-    named: list[tuple[str, ProposedObject]] = []
-    for track in proposal.objects:
-        overlaps = {name: _overlap(flow, track, name, annotations) for name in objects}
-        best = max(overlaps, key=lambda name: overlaps[name], default="")
-        if best and overlaps[best] >= MATCH_IOU and all(best != name for name, _ in named):
-            named.append((best, track))
-    return named
-
-
-def _overlap(flow: PlateFlow, track: ProposedObject, name: str, annotations: Annotations) -> float:
-    """Return the mean IoU with what is drawn of an object, over the frames where both are; 0 without any."""
-    found = [
-        _iou(track.track.sightings[frame].mask.unpack(), resize_area(given[name], flow.size) > 0.5)
-        for frame, given in annotations.items()
-        if name in given and frame in track.track.sightings
-    ]
-    return float(np.mean(found)) if found else 0.0
 
 
 def _joined(found: Sequence[Exemplar]) -> list[Exemplar]:
@@ -155,11 +192,6 @@ def _joined(found: Sequence[Exemplar]) -> list[Exemplar]:
         weight = min(other.weight, exemplar.weight) if other else exemplar.weight
         frames[exemplar.frame] = Exemplar(exemplar.frame, mattes, weight)
     return [frames[frame] for frame in sorted(frames)]
-
-
-def _iou(one: Mask, other: Mask) -> float:
-    union = int(np.count_nonzero(one | other))
-    return int(np.count_nonzero(one & other)) / union if union else 0.0
 
 
 def propagate_exemplars(

@@ -22,13 +22,18 @@ from rotomem.propagation.classical_motion import MotionProposal, propose_objects
 from rotomem.propagation.criticised_engine import CriticisedEngine
 from rotomem.propagation.flow import PlateFlow
 from rotomem.propagation.motion_critic import ClassicalCritic
-from rotomem.propagation.motion_exemplars import TakesExemplars, find_exemplars, propagate_exemplars
+from rotomem.propagation.motion_exemplars import (
+    Exemplar,
+    TakesExemplars,
+    find_exemplars,
+    propagate_exemplars,
+)
 from rotomem.session.motion_task import FLOW_SIDE_PX
 from rotomem.training.evaluation import annotated_frames, score_mattes
 from rotomem.training.footage import Footage, FootageSource, find_clips
 from rotomem.training.matte_samples import sampled_frames, save_samples
 from rotomem.training.measurement_log import MeasurementLog
-from rotomem.training.metrics import Mask, binarise
+from rotomem.training.metrics import Mask, binarise, region_j
 from rotomem.training.motion_evaluation import MEASUREMENTS, SAMPLES_FOLDER, score_unions, show, tell
 from rotomem.training.scores import ClipScore, Condition, EvaluationReport, format_table
 
@@ -92,12 +97,23 @@ def _with_annotations(clip: Footage, engine: Engine, use: str, given: Sequence[i
     flow = PlateFlow(clip, longer_side_px=FLOW_SIDE_PX)
     if use == "exemplars" and isinstance(engine, TakesExemplars):
         engine.exemplars = find_exemplars(clip, flow, [_propose(clip, flow)], names, annotations)
+        tell(describe_exemplars(engine.exemplars, names, clip))
     if use == "correct":
         engine = CriticisedEngine(engine, ClassicalCritic([_propose(clip, flow)]), flow, correct=True)
     mattes = np.zeros(clip.truth.shape, dtype=np.bool_)
     for result in engine.propagate(clip, annotations, names, range(len(clip.truth)), cancelled=lambda: False):
         mattes[result.frame] = binarise(result.mattes)
     return mattes
+
+
+def describe_exemplars(exemplars: Sequence[Exemplar], names: Sequence[str], clip: Footage) -> str:
+    """Return a line with each exemplar's frame, its mattes' IoU with the truth, and its weight."""
+    told = []
+    for exemplar in exemplars:
+        truth = binarise(clip.truth[exemplar.frame])
+        ious = [region_j(matte > 0.5, truth[names.index(name)]) for name, matte in exemplar.mattes.items()]
+        told.append(f"{exemplar.frame} (J {np.mean(ious):.3f}, weight {exemplar.weight:.2f})")
+    return f"  exemplars: {', '.join(told) or 'none'}"
 
 
 def _without_annotation(clip: Footage, engine: Engine) -> Mask:
