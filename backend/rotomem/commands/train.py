@@ -28,7 +28,7 @@ The folder holds the checkpoint to go on from (state.json and parts of at most 1
 log.jsonl, curves.png and model_card.md. It is usable after any piece, and after a kill from the last checkpoint on.
 """
 SIZES = ("light", "small")
-VOS_RATE, MOTION_RATE = 6e-4, 1e-3
+VOS_RATE, MOTION_RATE = 6e-4, 2e-3
 MOTION = ("flow", "selector", "corrector")
 WHAT = ("vos", *MOTION, "sheet")
 
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--of", type=float, metavar="MINUTES", help="length of the whole training (default: one piece)")
     parser.add_argument("--steps", type=int, help="length of the whole training in steps, which makes it reproducible")
     parser.add_argument("--size", choices=SIZES, default="light", help="vos: of the network: 2 or 8 million parameters")
-    parser.add_argument("--rate", type=float, help="peak learning rate (default: vos 0.0006, others 0.001)")
+    parser.add_argument("--rate", type=float, help="peak learning rate (default: vos 0.0006, others 0.002)")
     parser.add_argument("--seed", type=int, default=1, help="of weights, clips and chance")
     parser.add_argument("--workers", type=int, help="processes that make clips (default: 1 on a CPU, 0 on a GPU)")
     parser.add_argument("--textures", type=Path, help="folder of photographs (default: procedural textures alone)")

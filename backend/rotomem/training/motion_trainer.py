@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -23,7 +24,7 @@ from rotomem.motion import (
 )
 from rotomem.motion.losses import error_map_loss, flow_loss, mask_losses, reconstruction_loss, true_error_map
 from rotomem.propagation.motion_networks import load_key_features
-from rotomem.training import schedule
+from rotomem.training import motion_start, schedule
 from rotomem.training.clip_stream import ClipStream
 from rotomem.training.motion_clips import MotionClips, MotionSpec, make_motion_clips
 from rotomem.training.motion_exemplars import true_exemplars
@@ -93,7 +94,7 @@ class MotionTrainingSettings:
     shape: ClipShape
     seed: int = 1
     device: str = "cpu"
-    peak_rate: float = 1e-3
+    peak_rate: float = 2e-3
     weight_decay: float = 0.01
     workers: int = 1
     textures: Path | None = None
@@ -149,8 +150,13 @@ class _MotionTrainer(Trainer[Network, MotionClips, Scores]):
     def score(self, network: Network, clips: list[MotionClips]) -> Scores:
         """Return the held-out scores of a network."""
 
+    def rate_shares(self) -> Mapping[str, float]:
+        return motion_start.rate_shares(self.network)
+
     def _fresh(self) -> Network:
-        return self._make(self.config)
+        network = self._make(self.config)
+        motion_start.begin_gently(network)
+        return network
 
 
 class FlowTrainer(_MotionTrainer[FlowSegmenter, FlowScores]):
@@ -183,6 +189,11 @@ class SelectorTrainer(_MotionTrainer[Selector, SelectorScores]):
         if self.device.type == "cuda":
             for module in (self.network.selector.encoder, self.network.selector.decoder):
                 module.compile()
+
+    def _fresh(self) -> Selector:
+        network = super()._fresh()
+        motion_start.begin_without_errors(network)
+        return network
 
     def losses_on(self, clip: MotionClips) -> dict[str, Tensor]:
         images = normalise_frames(clip.images)

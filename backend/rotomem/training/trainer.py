@@ -105,12 +105,8 @@ class Trainer(ABC, Generic[Network, Clips, Scores]):
         torch.manual_seed(settings.seed)
         self.network = make_network().to(self.device)
         self.state = self._begin()
-        decayed = [p for p in self.network.parameters() if p.ndim > 1]
-        plain = [p for p in self.network.parameters() if p.ndim <= 1]
         self._optimizer = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}],
-            lr=settings.peak_rate,
-            fused=self.device.type == "cuda",
+            self._parameter_groups(), lr=settings.peak_rate, fused=self.device.type == "cuda"
         )
         self._hand_moments_to_optimizer()
         if self.device.type == "cuda":
@@ -127,6 +123,22 @@ class Trainer(ABC, Generic[Network, Clips, Scores]):
     @abstractmethod
     def score_average(self) -> Scores:
         """Return the held-out scores, a dataclass, of the averaged weights."""
+
+    def rate_shares(self) -> Mapping[str, float]:
+        """Return by name the share of the rate of learning at which a parameter learns; 1 where it is not named."""
+        return {}
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        """Matrices, which decay, and the rest, by their share of the rate."""
+        shares = self.rate_shares()
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+        for name, parameter in self.network.named_parameters():
+            decay = self._common.weight_decay if parameter.ndim > 1 else 0.0
+            groups.setdefault((decay, shares.get(name, 1.0)), []).append(parameter)
+        return [
+            {"params": parameters, "weight_decay": decay, "share": share}
+            for (decay, share), parameters in groups.items()
+        ]
 
     @property
     def progress(self) -> float:
@@ -177,7 +189,7 @@ class Trainer(ABC, Generic[Network, Clips, Scores]):
         self.network.train()
         rate = schedule.learning_rate(self._common.peak_rate, self.progress)
         for group in self._optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["share"]
         losses = self.losses_on(clip)
         self._optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(losses["loss"])
