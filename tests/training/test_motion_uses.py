@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from moving_scene import MovingScene, Square
+from rotomem.propagation.motion_exemplars import Exemplar
 from rotomem.training.motion_evaluation import measure_proposals
-from rotomem.training.motion_use_evaluation import measure_uses
+from rotomem.training.motion_use_evaluation import describe_exemplars, measure_uses
 
 FRAMES = 8
 
@@ -50,3 +51,12 @@ def test_the_proposal_is_measured_without_any_annotation(tmp_path: Path) -> None
     assert score.condition.annotations == 0
     assert score.j > 0.8
     assert score.j == pytest.approx(measure_proposals([SceneSource()], out=tmp_path).scores[0].j)
+
+
+def test_exemplars_are_told_with_their_overlap_with_the_truth() -> None:
+    scene = Scene()
+    half = scene.truth[3, 0].copy()
+    half[72:] = 0  # 29 of its 64 rows are left, 43 to 71
+    exemplar = Exemplar(3, {"object_1": half}, 0.75)
+    assert describe_exemplars([exemplar], ["object_1"], scene) == "  exemplars: 3 (J 0.453, weight 0.75)"
+    assert describe_exemplars([], ["object_1"], scene) == "  exemplars: none"
