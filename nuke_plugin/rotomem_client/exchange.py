@@ -64,7 +64,8 @@ class JobInbox:
             if self._hashes.get(event.frame) == event.sha256:
                 return
             self._hashes[event.frame] = event.sha256
-            self.have.add(event.frame)
+            if not event.preview:  # the finished one is still to be told
+                self.have.add(event.frame)
         elif isinstance(event, Progress):
             if self._events and isinstance(self._events[-1], Progress):
                 self._events.pop()

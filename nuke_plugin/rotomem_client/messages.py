@@ -864,6 +864,7 @@ class MatteReady(Event):
         made_revision: which it was made with; lower if later changes cannot have altered it.
         stale: the session has changed since so that this matte may be another one now.
         confidence: of the whole frame, 0 to 1.
+        preview: made in haste and stale by itself; the same job makes this frame again, and tells that too.
     """
 
     type_name: ClassVar[str] = "matte_ready"
@@ -879,6 +880,7 @@ class MatteReady(Event):
     made_revision: int = field(default=0, metadata=kind(_REVISION, since=2))
     stale: bool = field(default=False, metadata=kind(Flag(), since=2))
     confidence: float = field(default=1.0, metadata=kind(Number(0.0, 1.0), since=2))
+    preview: bool = field(default=False, metadata=kind(Flag(), since=2))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Callable, Optional
 
-from rotomem_client.errors import ClientError, DaemonUnreachableError, JobFailedError
+from rotomem_client.errors import ClientError, DaemonUnreachableError, JobFailedError, RefusedError, TransferError
 from rotomem_nuke import host
 from rotomem_nuke.cache import Manifest, frames_on_disk, matte_file, read_manifest, write_manifest
 from rotomem_nuke.settings import Settings
@@ -93,8 +93,8 @@ class Report:
         sentence: for the status line.
         done: mattes of this run so far.
         total: mattes that this run should make.
-        wanted: of the frames that should have a matte, how many have one.
-        on_disk: frames with a matte in the cache, ascending.
+        wanted: of the frames that should have a matte, how many have one; a preview where nothing was is none.
+        on_disk: frames with a matte in the cache, previews too, ascending.
         shown: first and last frame of the plate, where a missing matte is a hole.
         made: frame and confidence of each matte of this run, in the order they came.
         engine: that made them; empty until known.
@@ -130,7 +130,10 @@ class Following:
         self._stopped = stopped
         self._pattern = goal.settings.mattes
         self._made: dict[int, float] = {}
+        self._previewed: set[int] = set()
         self._on_disk = set(frames_on_disk(self._pattern))
+        self._before = frozenset(self._on_disk)
+        self._unshown = False
         self._engine = ""
         self._weights_sha256 = ""
         self._revision = 0
@@ -144,7 +147,7 @@ class Following:
     def stopped_report(self) -> Report:
         older = len(self._on_disk) - len(set(self._made))
         sentence = f"stopped: {len(self._made)}/{self._goal.total} made{_of_older(older)}"
-        return self._report(sentence, reload=bool(self._made), older=older)
+        return self._report(sentence, reload=bool(self._made or self._previewed), older=older)
 
     def follow(self, client: Client, job: Job) -> Report:
         """Fetch mattes until the job ends; a stop keeps what arrived and what is still on its way.
@@ -157,7 +160,7 @@ class Following:
         try:
             report = self._until_end(client, job)
         except JobFailedError:
-            self._note()
+            self._note(older=len(self._previewed))
             raise
         self._note(complete=report.complete, older=report.older)
         return report
@@ -179,6 +182,8 @@ class Following:
                     self._say_progress()
                     if self._stopped() and not asked_to_stop:
                         break
+                if self._unshown:
+                    self._say_progress()
                 if time.monotonic() - heard > self._goal.settings.timeout_s:
                     client.ping()
                     heard = time.monotonic()
@@ -212,18 +217,35 @@ class Following:
             ready = self._to_fetch[0]
             # After a reconnect and for frames that were right already, the very file may be here.
             if not self._is_on_disk(ready.frame, ready.sha256):
-                client.fetch_matte(ready, matte_file(self._pattern, ready.frame))
+                try:
+                    client.fetch_matte(ready, matte_file(self._pattern, ready.frame))
+                except (RefusedError, TransferError) as error:
+                    if not ready.preview:
+                        raise
+                    log.info("%s: the preview of frame %d is gone: %s", self._goal.settings.name, ready.frame, error)
+                    self._to_fetch.pop(0)
+                    continue
             self._to_fetch.pop(0)
-            self._made[ready.frame] = ready.confidence
-            self._on_disk.add(ready.frame)
-            self._engine = ready.engine
-            self._revision = ready.revision
+            self._take_matte(ready)
+
+    def _take_matte(self, ready: MatteReady) -> None:
+        """Count what was fetched; a preview is shown and no more."""
+        self._unshown = True
+        self._on_disk.add(ready.frame)
+        self._revision = ready.revision
+        if ready.preview:
+            self._previewed.add(ready.frame)
+            return
+        self._previewed.discard(ready.frame)
+        self._made[ready.frame] = ready.confidence
+        self._engine = ready.engine
 
     def _say_progress(self) -> None:
         # The internal Read reloads with each report, and a reload clears the Viewer's picture: once a second is enough.
         now = time.monotonic()
         if now - self._shown_at >= RELOAD_INTERVAL_S:
             self._shown_at = now
+            self._unshown = False
             self._show(self._report(self._phase_and_count(), reload=self._goal.settings.live))
 
     def _phase_and_count(self) -> str:
@@ -233,11 +255,12 @@ class Following:
 
     def _report(self, sentence: str, *, reload: bool = True, complete: bool = False, older: int = 0) -> Report:
         goal = self._goal
+        have = self._on_disk - (self._previewed - self._before)
         return Report(
             sentence,
             done=len(self._made),
             total=goal.total,
-            wanted=sum(1 for frame in self._on_disk if goal.first <= frame <= goal.last),
+            wanted=sum(1 for frame in have if goal.first <= frame <= goal.last),
             on_disk=tuple(sorted(self._on_disk)),
             shown=(goal.shown_first, goal.shown_last),
             made=tuple(self._made.items()),

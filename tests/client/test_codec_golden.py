@@ -391,13 +391,13 @@ GOLDEN: list[tuple[Message, bytes, tuple[bytes, ...]]] = [
         (),
     ),
     (
-        MatteList((MatteReady(JOB, "sh010", 1, 4, SHA, 9, "/m.exr", True, "warp", 3, True, 0.5),), False),
-        b"\x84\xa4type\xaamatte_list\xa2id\xa2ab\xa6mattes\x91\x8c\xa6job_id\xd9 "
+        MatteList((MatteReady(JOB, "sh010", 1, 4, SHA, 9, "/m.exr", True, "warp", 3, True, 0.5, True),), False),
+        b"\x84\xa4type\xaamatte_list\xa2id\xa2ab\xa6mattes\x91\x8d\xa6job_id\xd9 "
         + _JOB
         + b"\xaasession_id\xa5sh010\xa5frame\x01\xa8revision\x04\xa6sha256\xd9@"
         + _SHA
         + b"\xa4size\t\xa4path\xa6/m.exr\xa9annotated\xc3\xa6engine\xa4warp\xadmade_revision\x03\xa5s"
-        b"tale\xc3\xaaconfidence\xcb?\xe0\x00\x00\x00\x00\x00\x00\xa4more\xc2",
+        b"tale\xc3\xaaconfidence\xcb?\xe0\x00\x00\x00\x00\x00\x00\xa7preview\xc3\xa4more\xc2",
         (),
     ),
     (
@@ -414,13 +414,13 @@ GOLDEN: list[tuple[Message, bytes, tuple[bytes, ...]]] = [
         (),
     ),
     (
-        MatteReady(JOB, "sh010", 1001, 4, SHA, 300, "/m.1001.exr", False, "warp", 3, True, 0.5),
-        b"\x8e\xa4type\xabmatte_ready\xa2id\xa0\xa6job_id\xd9 "
+        MatteReady(JOB, "sh010", 1001, 4, SHA, 300, "/m.1001.exr", False, "warp", 3, True, 0.5, True),
+        b"\x8f\xa4type\xabmatte_ready\xa2id\xa0\xa6job_id\xd9 "
         + _JOB
         + b"\xaasession_id\xa5sh010\xa5frame\xcd\x03\xe9\xa8revision\x04\xa6sha256\xd9@"
         + _SHA
         + b"\xa4size\xcd\x01,\xa4path\xab/m.1001.exr\xa9annotated\xc2\xa6engine\xa4warp\xadmade_revis"
-        b"ion\x03\xa5stale\xc3\xaaconfidence\xcb?\xe0\x00\x00\x00\x00\x00\x00",
+        b"ion\x03\xa5stale\xc3\xaaconfidence\xcb?\xe0\x00\x00\x00\x00\x00\x00\xa7preview\xc3",
         (),
     ),
     (

@@ -18,6 +18,7 @@ from rotomem_client.messages import (
     JobAccepted,
     JobCancelled,
     JobResumed,
+    MatteReady,
     Propagate,
     Request,
     ResumeJob,
@@ -81,7 +82,9 @@ class Daemon:
             assert time.monotonic() < deadline
             time.sleep(0.001)
 
-    def answer(self, request: Envelope, *replies: ErrorReply | JobAccepted | JobResumed | JobCancelled) -> None:
+    def answer(
+        self, request: Envelope, *replies: ErrorReply | JobAccepted | JobResumed | JobCancelled | MatteReady
+    ) -> None:
         """Answer by the first, then tell the others."""
         for number, reply in enumerate(replies):
             self._server.send(reply, request.request_id if number == 0 else "")
@@ -130,6 +133,19 @@ def test_a_resumed_job_is_resumed_again_at_a_reconnect_until_it_ends(daemon: Dae
     caller.join(WAIT_S)
     assert caller.raised is None
     assert resumed_after_a_reconnect(daemon) == [ResumeJob(JOB)]
+
+
+def test_of_a_frame_whose_preview_was_heard_the_finished_matte_is_asked_for(daemon: Daemon) -> None:
+    caller = Caller(daemon)
+    daemon.answer(
+        daemon.wait_for_request(), JobResumed(JOB, "running"), ready(3, preview=False), ready(4, preview=True)
+    )
+    caller.join(WAIT_S)
+    assert resumed_after_a_reconnect(daemon) == [ResumeJob(JOB, (3,))]
+
+
+def ready(frame: int, *, preview: bool) -> MatteReady:
+    return MatteReady(JOB, "sh010", frame, 1, "a" * 64, 9, "/m.exr", False, "warp", 1, preview, 1.0, preview)
 
 
 def test_a_second_resume_that_is_refused_leaves_the_first_one_alone(daemon: Daemon) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional, TypeVar
 
@@ -105,6 +106,14 @@ class Desk:
     def cancel(self, job_id: str) -> None:
         raise AssertionError("these tests cancel nothing")
 
+    def preview(self, job_id: str, frames: Sequence[int], engine: str = "warp") -> None:
+        """Begin a job, and write previews as its worker would."""
+        task = self.jobs[job_id]
+        assert isinstance(task, PropagationTask)
+        self.dispatcher.handle_worker(JobStarted(job_id))
+        for frame in frames:
+            self._write(job_id, task, frame, engine, preview=True)
+
     def run(self, job_id: str, engine: str = "warp", *, until: Optional[int] = None) -> list[int]:
         """Make what a job's worker would make, up to frame ``until``; return the frames that it made."""
         task = self.jobs[job_id]
@@ -113,13 +122,16 @@ class Desk:
         frames = [frame for frame in range(task.first, task.last + 1) if until is None or frame <= until]
         made = [frame for frame in frames if frame not in task.current]
         for frame in made:
-            path = Path(task.output_pattern % frame)
-            content = f"frame {frame} revision {task.revision} {os.urandom(4).hex()}".encode()
-            path.write_bytes(content)
-            sha256 = hashlib.sha256(content).hexdigest()
-            written = MatteWritten(frame, path, sha256, len(content), False, engine, confidence=0.5)
-            self.dispatcher.handle_worker(JobWrote(job_id, written))
+            self._write(job_id, task, frame, engine)
         if until is None:
             summary = PropagationSummary(tuple(frames), engine, "", 0.1, (), tuple(task.current))
             self.dispatcher.handle_worker(JobEnded(job_id, summary))
         return made
+
+    def _write(self, job_id: str, task: PropagationTask, frame: int, engine: str, *, preview: bool = False) -> None:
+        path = Path(task.output_pattern % frame)
+        content = f"frame {frame} revision {task.revision} {os.urandom(4).hex()}".encode()
+        path.write_bytes(content)
+        sha256 = hashlib.sha256(content).hexdigest()
+        written = MatteWritten(frame, path, sha256, len(content), False, engine, confidence=0.5, preview=preview)
+        self.dispatcher.handle_worker(JobWrote(job_id, written))

@@ -1,7 +1,7 @@
 """What the worker runs in these tests instead of the engines: small files, and accidents on demand.
 
-The engine's name in the request chooses: ``copy`` writes each frame, ``slow`` pauses between frames, the others go
-wrong at the third frame.
+The engine's name in the request chooses: ``copy`` writes each frame, ``slow`` pauses between frames, ``previewing``
+exits after two previews, the others go wrong at the third frame.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from rotomem.errors import CancelledError, DiskFullError, WeightsMismatchError
@@ -37,6 +38,10 @@ def run(
     if task.engine == "mismatched":
         raise WeightsMismatchError("the weights warp.safetensors lack the tensor key_proj.weight; install others")
     frames = range(task.first, task.last + 1)
+    if task.engine == "previewing":
+        for frame in frames[:2]:
+            on_matte(replace(_write(task, frame), preview=True))
+        sys.exit(3)
     kept = [frame for frame in frames if frame in task.current and Path(task.output_pattern % frame).is_file()]
     for done, frame in enumerate(frame for frame in frames if frame not in kept):
         if cancelled() and task.engine != "deaf":

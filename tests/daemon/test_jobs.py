@@ -110,6 +110,17 @@ def test_a_crash_fails_its_job_with_a_sentence_and_the_next_one_runs(
     assert frames_written(events.until_end()) == [1, 2, 3, 4]
 
 
+def test_previews_are_no_mattes_that_a_crashed_worker_had_made(
+    pool: WorkerPool, events: Events, tmp_path: Path
+) -> None:
+    pool.submit("a", task_in(tmp_path, "previewing"))
+    told = events.until_end()
+    assert frames_written(told) == [1, 2]
+    end = told[-1]
+    assert isinstance(end, JobBroke)
+    assert "the 0 mattes that it had made are kept" in end.message
+
+
 def test_a_worker_that_exits_is_a_crash_too(pool: WorkerPool, events: Events, tmp_path: Path) -> None:
     pool.submit("a", task_in(tmp_path, "exiting"))
     end = events.until_end()[-1]

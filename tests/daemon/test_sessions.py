@@ -663,6 +663,7 @@ def test_mattes_of_a_store_that_knew_no_weights_are_kept_where_none_are_needed(
     desk.close()
     database = sqlite3.connect(desk.root / "index.sqlite")
     database.execute("ALTER TABLE mattes DROP COLUMN weights_sha256")
+    database.execute("ALTER TABLE mattes DROP COLUMN preview")
     database.execute("PRAGMA user_version = 2")
     database.commit()
     database.close()

@@ -287,7 +287,7 @@ def test_a_store_of_another_version_is_left_alone(root: Path) -> None:
     database = sqlite3.connect(root / "index.sqlite")
     database.execute("PRAGMA user_version = 9")
     database.close()
-    with pytest.raises(StoreError, match="has version 9, this daemon knows 3"):
+    with pytest.raises(StoreError, match="has version 9, this daemon knows 4"):
         Store(root)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rotomem.errors import AnnotationError, AnnotationSizeError
-from rotomem.propagation.gaps import Gap, annotated_frames_by_object, nearest, split_gaps
+from rotomem.propagation.gaps import Gap, annotated_frames_by_object, frames_passed, nearest, split_gaps
 
 
 def test_a_range_splits_at_its_annotations_and_keeps_both_open_ends() -> None:
@@ -56,3 +56,9 @@ def test_a_matte_of_another_size_than_the_plate_names_frame_and_object() -> None
 def test_annotations_of_objects_that_were_not_asked_for_are_ignored() -> None:
     mattes = {"koi": np.zeros((4, 6), np.float32), "other": np.zeros((1, 1), np.float32)}
     assert annotated_frames_by_object({3: mattes, 1: mattes}, ["koi"], (4, 6)) == {"koi": [1, 3]}
+
+
+def test_a_frame_needs_passes_over_the_whole_gap_of_each_object_that_is_not_drawn_there() -> None:
+    annotated = {"a": [3, 9], "b": [5]}
+    assert [frames_passed(annotated, frame) for frame in (1, 3, 5, 6, 9, 12)] == [4, 2, 6, 6, 4, 7]
+    assert frames_passed({"a": [3, 9]}, 9) == 0

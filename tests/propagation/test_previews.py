@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from rendered_scenes import Scene
-from rotomem.propagation import PropagatedFrame, WarpEngine
+from rotomem.propagation import PropagatedFrame, WarpEngine, flow
 from rotomem.propagation.cued_engine import MOST_PREVIEWED, CuedEngine
 from rotomem.propagation.engine import Annotations
 from rotomem.propagation.flow import PlateFlow
@@ -170,6 +170,15 @@ def test_flow_alone_replaces_no_matte_of_an_earlier_round_but_its_network_does(t
     assert sorted(previews_of(results(better, drawn(0, 12)))) == [5, 6, 7, 8]
     further = dataclasses.replace(better, revision=2)
     assert sorted(previews_of(results(further, drawn(0, 6, 12)))) == [1, 2, 3, 4, 5, 7, 8, 9]
+
+
+def test_where_flow_over_the_gap_cannot_be_kept_it_is_not_computed_for_a_preview(
+    tuning: ShotTuning, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    height, width = PlateFlow(Scene()).size
+    monkeypatch.setattr(flow, "CACHE_BYTES", 7 * 2 * 2 * 2 * height * width)
+    found = previews_of(results(tuning, drawn(0, 8), range(15), focus=9))
+    assert sorted(found) == [9, 10, 11, 12, 13, 14]
 
 
 def test_a_stop_while_previews_are_made_ends_the_job(tuning: ShotTuning) -> None:

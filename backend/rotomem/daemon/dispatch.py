@@ -110,7 +110,8 @@ class Dispatcher:
         self._jobs = jobs
         for job in self._store.index.open_jobs():
             if job.state == "cancelling":
-                self._end_job(JobCancelled(job.id, len(self._store.index.mattes_of_job(job.id))))
+                made = [matte for matte in self._store.index.mattes_of_job(job.id) if not matte.preview]
+                self._end_job(JobCancelled(job.id, len(made)))
                 continue
             if job.attempts >= MAX_ATTEMPTS:
                 text = f"the daemon stopped {job.attempts} times while it ran this job; its mattes are kept"
@@ -381,6 +382,7 @@ class Dispatcher:
             made_revision=job.revision,
             confidence=written.confidence,
             weights_sha256=written.weights_sha256,
+            preview=written.preview,
         )
         try:
             with self._store.transaction():

@@ -263,10 +263,11 @@ class Index:
 
     def put_matte(self, matte: MatteRow) -> None:
         self._db.execute(
-            "INSERT OR REPLACE INTO mattes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO mattes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *(matte.session, matte.revision, matte.frame, matte.job, matte.sha256, matte.size, matte.path),
                 *(int(matte.annotated), matte.engine, matte.made_revision, matte.confidence, matte.weights_sha256),
+                int(matte.preview),
             ),
         )
 
@@ -283,10 +284,11 @@ class Index:
         )
 
     def mattes(self, session_id: str, revision: int, after: int, limit: int) -> list[MatteRow]:
-        """Return each frame's newest matte: at most ``limit`` of frames above ``after``, ascending."""
+        """Return each frame's newest finished matte: at most ``limit`` of frames above ``after``, ascending."""
         return self._mattes(
             "session = ?1 AND revision = ?2 AND frame > ?3 AND rowid = (SELECT max(rowid) FROM mattes AS other WHERE "
-            "other.session = ?1 AND other.revision = ?2 AND other.frame = mattes.frame) ORDER BY frame LIMIT ?4",
+            "other.session = ?1 AND other.revision = ?2 AND other.frame = mattes.frame AND NOT other.preview) "
+            "ORDER BY frame LIMIT ?4",
             (session_id, revision, after, limit),
         )
 
@@ -300,8 +302,10 @@ class Index:
         return self._mattes("true ORDER BY rowid", ())
 
     def newest_mattes(self, session_id: str) -> list[MatteRow]:
-        """Return each frame's newest matte of the newest revision that has any, ascending."""
-        row = self._db.execute("SELECT max(revision) FROM mattes WHERE session = ?", (session_id,)).fetchone()
+        """Return each frame's newest finished matte of the newest revision that has any, ascending."""
+        row = self._db.execute(
+            "SELECT max(revision) FROM mattes WHERE session = ? AND NOT preview", (session_id,)
+        ).fetchone()
         return [] if row[0] is None else self.mattes(session_id, row[0], after=-(2**31), limit=-1)
 
     def bytes_of_mattes(self) -> int:
@@ -310,26 +314,38 @@ class Index:
         return int(row[0])
 
     def shown_mattes(
-        self, session_id: str, revision: int = _NEWEST, *, after: int = -_NEWEST, limit: int = -1
+        self,
+        session_id: str,
+        revision: int = _NEWEST,
+        *,
+        after: int = -_NEWEST,
+        limit: int = -1,
+        previews: bool = True,
     ) -> list[MatteRow]:
-        """Return each frame's newest matte of whatever revision up to ``revision``; otherwise as ``mattes``."""
-        frames = "SELECT DISTINCT frame FROM mattes WHERE session = ?1 AND frame > ?3 AND revision <= ?2"
+        """Return each frame's newest matte of whatever revision up to ``revision``; otherwise as ``mattes``.
+
+        Args:
+            previews: False leaves them out, and so returns what lies under them.
+        """
+        frames = (
+            "SELECT DISTINCT frame FROM mattes WHERE session = ?1 AND frame > ?3 AND revision <= ?2 AND preview <= ?5"
+        )
         newest = (
             "SELECT rowid FROM mattes AS other WHERE other.session = ?1 AND other.frame = shown.frame AND "
-            "other.revision <= ?2 ORDER BY revision DESC, rowid DESC LIMIT 1"
+            "other.revision <= ?2 AND other.preview <= ?5 ORDER BY revision DESC, rowid DESC LIMIT 1"
         )
         return self._mattes(
             f"rowid IN (SELECT ({newest}) FROM ({frames} ORDER BY frame LIMIT ?4) AS shown) ORDER BY frame",
-            (session_id, revision, after, limit),
+            (session_id, revision, after, limit, int(previews)),
         )
 
     def _mattes(self, condition: str, values: Sequence[Any]) -> list[MatteRow]:
         rows = self._db.execute(
             "SELECT session, revision, frame, job, sha256, size, path, annotated, engine, made_revision, confidence, "
-            f"weights_sha256 FROM mattes WHERE {condition}",
+            f"weights_sha256, preview FROM mattes WHERE {condition}",
             values,
         )
-        return [replace(MatteRow(*row), annotated=bool(row[7])) for row in rows]
+        return [replace(MatteRow(*row), annotated=bool(row[7]), preview=bool(row[12])) for row in rows]
 
     # --- jobs ---------------------------------------------------------------------------------------------------------
 

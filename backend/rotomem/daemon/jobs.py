@@ -159,7 +159,7 @@ class WorkerPool:
                     worker.kill()
                 return event
             if event is not None:
-                written += isinstance(event, JobWrote)
+                written += isinstance(event, JobWrote) and not event.matte.preview
                 self._on_event(event)
             elif not worker.alive:
                 return None if self._closing else _tell_crash(job.job_id, worker, written)

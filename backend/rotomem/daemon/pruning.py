@@ -42,7 +42,8 @@ class Pruner:
     def prune(self, keep_bytes: int) -> tuple[int, int]:
         """Delete superseded mattes, the oldest first, until all mattes have at most ``keep_bytes``.
 
-        Kept, whatever the bound: the newest matte of each frame, and those of jobs that have not ended.
+        Kept, whatever the bound: the newest matte of each frame, under a preview too, and those of jobs that have not
+        ended.
 
         Returns:
             The files deleted and the bytes that are free again.
@@ -58,7 +59,8 @@ class Pruner:
         shown = {
             (row.session, row.revision, row.frame, row.job)
             for session in {row.session for row in rows}
-            for row in index.shown_mattes(session)
+            for previews in (True, False)  # a preview supersedes nothing
+            for row in index.shown_mattes(session, previews=previews)
         }
         superseded = [
             row

@@ -76,6 +76,8 @@ class WriterRow:
 
 @dataclass(frozen=True)
 class MatteRow:
+    """A ``preview`` is shown until its job has made the frame; it is never current."""
+
     session: str
     revision: int
     frame: int
@@ -88,6 +90,7 @@ class MatteRow:
     made_revision: int
     confidence: float = 1.0
     weights_sha256: str = ""
+    preview: bool = False
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 TABLES = """
 CREATE TABLE sessions (
@@ -36,7 +36,7 @@ CREATE TABLE mattes (
     session TEXT NOT NULL, revision INTEGER NOT NULL, frame INTEGER NOT NULL, job TEXT NOT NULL,
     sha256 TEXT NOT NULL, size INTEGER NOT NULL, path TEXT NOT NULL, annotated INTEGER NOT NULL, engine TEXT NOT NULL,
     made_revision INTEGER NOT NULL, confidence REAL NOT NULL, weights_sha256 TEXT NOT NULL,
-    PRIMARY KEY (session, revision, frame, job)
+    preview INTEGER NOT NULL, PRIMARY KEY (session, revision, frame, job)
 );
 CREATE INDEX mattes_by_job ON mattes (job);
 CREATE INDEX mattes_by_frame ON mattes (session, frame, revision);
@@ -62,6 +62,7 @@ ALTER TABLE jobs ADD COLUMN kind TEXT NOT NULL DEFAULT 'propagate'
 """
 # Empty, for it was not kept: mattes of engines with weights are then made again.
 _FROM_2 = "ALTER TABLE mattes ADD COLUMN weights_sha256 TEXT NOT NULL DEFAULT ''"
+_FROM_3 = "ALTER TABLE mattes ADD COLUMN preview INTEGER NOT NULL DEFAULT 0"
 _NEW_IN_2 = ("object_lists", "plate_changes", "plate_stamps", "writers", "mattes_by_frame")
 
 
@@ -75,7 +76,9 @@ def upgrade(db: sqlite3.Connection, version: int) -> None:
     """Give an index of an earlier version the present tables, keeping all that it holds; call it in a transaction."""
     if version < 2:
         _upgrade_from_1(db)
-    _run(db, _FROM_2)
+    if version < 3:
+        _run(db, _FROM_2)
+    _run(db, _FROM_3)
     db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 

@@ -10,7 +10,7 @@ from rotomem.config import Settings
 from rotomem.daemon.rows import AnnotationRow, JobRow, MatteRow, SessionRow, WriterRow
 from rotomem.daemon.staleness import Staleness
 from rotomem.daemon.store import FEATURES, MATTE_NAME, Store
-from rotomem.engine_names import default_engine
+from rotomem.engine_names import ENGINES_WITH_WEIGHTS, default_engine
 from rotomem.errors import AnnotationError, PlateMissingError, RotomemError, SettingError
 from rotomem.plates import FramePattern
 from rotomem.session.motion_task import MotionTask
@@ -185,6 +185,7 @@ class Shots:
         session = job.as_session
         _, ignored = _split_annotations(self._store.index.annotations(job.session, job.revision), session)
         request = Propagate(**job.request)
+        shown = self._store.index.shown_mattes(job.session, job.revision)
         task = PropagationTask(
             plate=self._plate(session),
             annotations=tuple(self.annotations(session)),
@@ -201,6 +202,7 @@ class Shots:
             refine_edges=request.refine_edges,
             focus=request.focus,
             current=frozenset(kept),
+            shown=frozenset(matte.frame for matte in shown if matte.engine in ENGINES_WITH_WEIGHTS),
             confidence=request.confidence,
             processing_size=request.processing_size,
             tune=request.tune,
@@ -329,6 +331,7 @@ def matte_ready(matte: MatteRow, *, stale: bool) -> MatteReady:
         made_revision=matte.made_revision,
         stale=stale,
         confidence=min(max(matte.confidence, 0.0), 1.0),
+        preview=matte.preview,
     )
 
 

@@ -42,9 +42,11 @@ class Staleness:
         self._unchanged = functools.lru_cache(maxsize=256)(self._compare)
 
     def fresh(self, session: SessionRow, mattes: Sequence[MatteRow]) -> dict[int, MatteRow]:
-        """Return by frame those of ``mattes``, one per frame, that are as if they were made now."""
+        """Return by frame those of ``mattes``, one per frame, that are as if they were made now; no preview is."""
         groups: dict[tuple[int, str, str], list[MatteRow]] = {}
         for matte in mattes:
+            if matte.preview:
+                continue
             groups.setdefault((matte.made_revision, matte.engine, matte.job), []).append(matte)
         found: dict[int, MatteRow] = {}
         for (revision, engine, job_id), group in groups.items():
@@ -76,7 +78,11 @@ class Staleness:
             return f"{names}, and these mattes still have the old layer: {advice}"
         if self._objects_at(session, revision) != session.object_ids:
             return f"the objects have changed since these mattes were made: {advice}"
-        one_per_job = {matte.job: matte for matte in stale if matte.made_revision == revision}.values()
+        if all(matte.preview for matte in stale):
+            return f"these mattes are previews, which the job that showed them did not come to finish: {advice}"
+        one_per_job = {
+            matte.job: matte for matte in stale if matte.made_revision == revision and not matte.preview
+        }.values()
         if any(not self._of_these_weights([matte]) for matte in one_per_job):
             return f"the weights have changed since these mattes were made: {advice}"
         return f"annotations have changed since these mattes were made: {advice}"
@@ -93,7 +99,7 @@ class Staleness:
             return []
         candidates = [
             matte
-            for matte in self._store.index.shown_mattes(job.session, job.revision)
+            for matte in self._store.index.shown_mattes(job.session, job.revision, previews=False)
             if request.first - request.handles <= matte.frame <= request.last + request.handles
             and matte.engine == engine
             and self._made_alike(matte, request)

@@ -179,7 +179,7 @@ class _Worker:
 
         def tell_matte(matte: MatteWritten) -> None:
             nonlocal done
-            done += 1
+            done += not matte.preview
             self._pipe.send(JobWrote(job.job_id, matte))
 
         def cancelled() -> bool:

@@ -52,6 +52,7 @@ class MatteMetadata:
         disagreement: of the forward and the backward pass, in [0, 1]: 0 is the same matte, 1 two without a common
             pixel; None where only one pass came here, or none.
         motion_error: area that motion takes for wrong over the matte's area, at least 0; None where it was not asked.
+        preview: made in haste, to be made again; ``rotomem/preview`` is in the file only then.
     """
 
     engine: str
@@ -63,6 +64,7 @@ class MatteMetadata:
     confidence: float | None = None
     disagreement: float | None = None
     motion_error: float | None = None
+    preview: bool = False
 
 
 def check_object_name(name: str) -> None:
@@ -153,6 +155,7 @@ def read_matte_metadata(path: Path) -> MatteMetadata:
             confidence=_optional_figure(found, "confidence"),
             disagreement=_optional_figure(found, "disagreement"),
             motion_error=_optional_figure(found, "motion_error"),
+            preview=found.get(_PREFIX + "preview") == 1,
         )
     except (KeyError, ValueError) as error:
         raise PlateUnreadableError(
@@ -208,6 +211,8 @@ def _matte_spec(layers: list[str], window: Window, pixel_aspect: float, metadata
     spec.attribute(_PREFIX + "revision", metadata.revision)
     spec.attribute(_PREFIX + "weights_sha256", metadata.weights_sha256)
     spec.attribute(_PREFIX + "version", metadata.project_version)
+    if metadata.preview:
+        spec.attribute(_PREFIX + "preview", 1)
     for name in ("confidence", "disagreement", "motion_error"):
         value = getattr(metadata, name)
         if value is not None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from rotomem.propagation.annotated_frames import frames_to_learn, masks_of, normalised
 from rotomem.propagation.engine import Annotations, FrameSource, PropagatedFrame
+from rotomem.propagation.gaps import frames_passed
 from rotomem.propagation.held_out_cues import Floats, cue_of
 from rotomem.propagation.motion_exemplars import Exemplar, exemplars_beside
 from rotomem.propagation.object_groups import group_disjoint
@@ -120,11 +122,13 @@ class CuedEngine:
     ) -> Iterator[PropagatedFrame]:
         """Yield frames next to ``focus`` by what is there at once: the last round's network, or flow alone.
 
-        Measured before the first tuning, flow alone is better than the network as shipped. Flow is kept for later.
+        Measured before the first tuning, flow alone is better than the network as shipped. Flow is kept for later, and
+        where a gap is too long for that, there is no preview.
         """
         latest = self._networks.latest(self.tuning)
-        open_frames = [frame for frame in frames if any(frame not in keys for keys in run.annotated.values())]
-        chosen = sorted(open_frames, key=lambda frame: (abs(frame - focus), frame))[:MOST_PREVIEWED]
+        nearest = sorted(frames, key=lambda frame: (abs(frame - focus), frame))
+        in_reach = (frame for frame in nearest if 0 < frames_passed(run.annotated, frame) <= run.plate.frames_held)
+        chosen = list(islice(in_reach, MOST_PREVIEWED))
         if latest is None:
             chosen = [frame for frame in chosen if not previews.is_better_known(frame)]
         if not chosen:

@@ -60,6 +60,9 @@ class PlateFlow:
         longer_side_px: see ``flow_size``.
         estimate: another estimator than DIS: takes two frames (h, w, 3) RGB and returns the flow at the first's pixels
             towards the second.
+
+    Attributes:
+        frames_held: over as many frames flow in both directions is kept.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class PlateFlow:
         self._dis.setFinestScale(FINEST_SCALE)
         self._dis.setVariationalRefinementIterations(REFINEMENT_ITERATIONS)
         self._estimate = estimate
+        self.frames_held = cache_bytes // (2 * 2 * 2 * self.size[0] * self.size[1])
         self._colours = _Cache[int, Colours](cache_bytes)
         self._flow = _Cache[tuple[int, int], NDArray[np.float16]](cache_bytes)
 

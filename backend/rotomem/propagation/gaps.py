@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rotomem.errors import AnnotationError, AnnotationSizeError
@@ -76,6 +77,22 @@ def split_gaps(annotated: dict[str, list[int]], frames: Sequence[int]) -> list[G
         if first <= last:
             gaps.append(Gap(left, right, range(first, last + 1), tuple(names)))
     return sorted(gaps, key=lambda gap: (gap.frames[0], gap.frames[-1]))
+
+
+def frames_passed(annotated: Mapping[str, Sequence[int]], frame: int) -> int:
+    """Return how many frames the longest pass goes over that ``frame`` needs; 0 where every object is annotated.
+
+    Args:
+        annotated: frames of each object, ascending, at least one.
+    """
+    longest = 0
+    for keys in annotated.values():
+        left, right = bisect_right(keys, frame) - 1, bisect_left(keys, frame)
+        if left >= right:
+            continue  # annotated here
+        bounds = [keys[at] if 0 <= at < len(keys) else frame for at in (left, right)]
+        longest = max(longest, bounds[1] - bounds[0])
+    return longest
 
 
 def distance_from(frames: range, focus: int) -> int:

@@ -110,4 +110,4 @@ def _made_by(pattern: str, frame: int) -> list[Any]:
         metadata = read_matte_metadata(FramePattern.parse(pattern).path(frame))
     except PlateError:
         return []
-    return [metadata.revision, metadata.engine, metadata.weights_sha256]
+    return [] if metadata.preview else [metadata.revision, metadata.engine, metadata.weights_sha256]

@@ -39,23 +39,28 @@ class MatteWriter:
             ) from error
 
     def write(self, result: PropagatedFrame) -> MatteWritten:
-        """Write one frame; raises ``OutputError``."""
+        """Write one frame, or a preview of it under the name of the engine that made that; raises ``OutputError``."""
         mattes: Mapping[str, Image] = dict(zip(self._objects, result.mattes, strict=True))
         path: Path = self._pattern.path(result.frame)
         confidence = frame_confidence(result.mattes, result.confidence)
+        engine = result.preview_by or self._metadata.engine
+        metadata = dataclasses.replace(
+            self._metadata,
+            engine=engine,
+            weights_sha256=self._metadata.weights_sha256 if engine == self._metadata.engine else "",
+            frame=result.frame,
+            annotated=result.annotated,
+            confidence=confidence,
+            disagreement=result.disagreement,
+            motion_error=result.relative_error,
+            preview=bool(result.preview_by),
+        )
         written = write_mattes(
             path,
             mattes,
             display_window=self._plate.display_window,
             pixel_aspect=self._plate.pixel_aspect,
-            metadata=dataclasses.replace(
-                self._metadata,
-                frame=result.frame,
-                annotated=result.annotated,
-                confidence=confidence,
-                disagreement=result.disagreement,
-                motion_error=result.relative_error,
-            ),
+            metadata=metadata,
             confidence=result.confidence if self._with_confidence else None,
             motion_error=result.motion_error,
         )
@@ -65,7 +70,8 @@ class MatteWriter:
             sha256=written.sha256,
             size=written.size,
             annotated=result.annotated,
-            engine=self._metadata.engine,
+            engine=metadata.engine,
             confidence=confidence,
-            weights_sha256=self._metadata.weights_sha256,
+            weights_sha256=metadata.weights_sha256,
+            preview=metadata.preview,
         )

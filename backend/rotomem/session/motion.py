@@ -26,6 +26,7 @@ from rotomem.propagation.engine import Engine, Image
 from rotomem.propagation.flow import PlateFlow
 from rotomem.propagation.motion_exemplars import find_exemplars, propagate_exemplars
 from rotomem.propagation.network_proposal import network_proposal
+from rotomem.propagation.shot_tuning import ShotTuning, TunedToShot
 from rotomem.session.annotated_mattes import AnnotatedMattes, rasterize_annotations
 from rotomem.session.motion_edges import MatteFinisher
 from rotomem.session.motion_models import find_networks, make_flow
@@ -156,6 +157,8 @@ def propose_shot(
         steps = _Steps(PASSES * len(frames), on_progress, cancelled)
         cuts = find_cuts(source, frames, step=steps.counter("looking for cuts"))
         engine = None if task.engine == ENGINE else engine_of(task)
+        if isinstance(engine, TunedToShot):
+            engine.tuning = ShotTuning()  # not the one that a job before this one left there
         networks = find_networks(task)
         name_and_weights = (ENGINE, "") if engine is None else (engine.name, engine.weights_sha256)
         writer = _ShotWriter(task, source, drawn, on_matte, *name_and_weights)

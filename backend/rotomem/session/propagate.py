@@ -17,7 +17,7 @@ from rotomem.propagation import make_engine
 from rotomem.propagation.engine import Engine
 from rotomem.propagation.feature_folder import FeatureFolder, KeepsFeatures
 from rotomem.propagation.gaps import distance_from
-from rotomem.propagation.shot_tuning import ShotTuning, TunedToShot
+from rotomem.propagation.shot_tuning import Previews, ShotTuning, TunedToShot
 from rotomem.session.annotated_mattes import rasterize_annotations
 from rotomem.session.matte_writer import MatteWriter
 from rotomem.session.motion_uses import second_opinion
@@ -44,7 +44,7 @@ def propagate_shot(
     """Make the mattes of ``task`` and report each one once it is complete on disk.
 
     Args:
-        on_matte: called after each file is in place, in the order the engine finishes frames.
+        on_matte: called after each file is in place, in the order the engine finishes frames; with previews too.
         on_progress: called before the first frame and after each one.
         cancelled: asked between frames.
         engine: used instead of the one that ``task`` names; for benchmarks, which time a given engine.
@@ -90,7 +90,7 @@ def _propagate(
     kept = [frame for frame in kept if _made_with(engine, task, frame)]
     teller.done = len(kept)
     if isinstance(engine, TunedToShot):
-        engine.tuning = _tuning_of(task, teller)
+        engine.tuning = _tuning_of(task, teller, engine.name)
     if isinstance(engine, KeepsFeatures):
         folder = task.feature_dir
         engine.feature_folder = None if folder is None else FeatureFolder(folder, task.feature_bytes)
@@ -104,8 +104,9 @@ def _propagate(
     for run in _runs(frames, kept, task.focus):
         for result in engine.propagate(source, annotations, task.objects, run, cancelled=cancelled, focus=task.focus):
             on_matte(writer.write(result))
-            seams.add(result.frame, result.mattes)
-            teller.frame()
+            if not result.preview_by:
+                seams.add(result.frame, result.mattes)
+                teller.frame()
         if cancelled():
             break
     if teller.done < len(frames):
@@ -143,9 +144,12 @@ class _Teller:
         self._on_progress(Progress(self.done, self._total, "propagating", rate))
 
 
-def _tuning_of(task: PropagationTask, teller: _Teller) -> ShotTuning:
+def _tuning_of(task: PropagationTask, teller: _Teller, engine: str) -> ShotTuning:
     """Return how the engine is to be tuned to the shot; ``teller`` hears of every tenth of the way."""
     last = -1
+
+    def is_better_known(frame: int) -> bool:
+        return frame in task.shown or _engine_on_disk(task, frame) == engine
 
     def on_progress(share: float) -> None:
         nonlocal last
@@ -160,8 +164,17 @@ def _tuning_of(task: PropagationTask, teller: _Teller) -> ShotTuning:
         folder=task.tuning_dir,
         shot=task.shot_id,
         revision=task.revision,
+        previews=None if task.focus is None else Previews(is_better_known, lambda: teller.phase("previewing")),
         on_progress=on_progress,
     )
+
+
+def _engine_on_disk(task: PropagationTask, frame: int) -> str:
+    """Return what made the matte that a new one would replace; empty where there is none."""
+    try:
+        return read_matte_metadata(FramePattern.parse(task.output_pattern).path(frame)).engine
+    except PlateError:
+        return ""
 
 
 def _is_kept(task: PropagationTask, frame: int) -> bool:
@@ -169,14 +182,14 @@ def _is_kept(task: PropagationTask, frame: int) -> bool:
 
 
 def _made_with(engine: Engine, task: PropagationTask, frame: int) -> bool:
-    """Return whether a matte on disk was made with the engine's weights; true for engines without."""
+    """Return whether a matte on disk is finished, and made with the engine's weights; true for engines without."""
     if not engine.weights_sha256:
         return True
     try:
         metadata = read_matte_metadata(FramePattern.parse(task.output_pattern).path(frame))
     except PlateError:
         return False
-    return metadata.weights_sha256 == engine.weights_sha256
+    return metadata.weights_sha256 == engine.weights_sha256 and not metadata.preview
 
 
 def _runs(frames: range, kept: Sequence[int], focus: int | None) -> list[range]:

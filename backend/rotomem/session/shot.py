@@ -57,9 +57,12 @@ class PropagationTask:
         weights: name of installed weights, or a path; empty takes the engine's default.
         weights_dir: where weights are installed; None takes the setting's.
         refine_edges: snap the mattes' edges to the plate.
-        focus: the frame under the artist's eye; its stretch of the shot is made first, then the others by distance.
+        focus: the frame under the artist's eye; its stretch of the shot is made first, then the others by distance. An
+            engine that must be tuned first shows previews of the frames next to it before that.
         current: frames whose mattes on disk are still right: their files are left untouched. A frame of these whose
             file is missing is made all the same.
+        shown: frames of which a matte by engine ``xmem`` is shown from an earlier round, wherever its file is: flow
+            alone makes no preview of these.
         confidence: write the per-pixel confidence as a further layer of each matte.
         processing_size: shorter side in pixels at which the engine works; 0 takes the engine's own default.
         tune: tune the network to the shot, where the engine can.
@@ -87,6 +90,7 @@ class PropagationTask:
     refine_edges: bool = True
     focus: int | None = None
     current: frozenset[int] = frozenset()
+    shown: frozenset[int] = frozenset()
     confidence: bool = False
     processing_size: int = 0
     tune: bool = True
@@ -105,6 +109,7 @@ class MatteWritten:
         engine: the one that made it, never ``auto``.
         confidence: of the frame, in [0, 1]; see ``rotomem.session.quality.frame_confidence``.
         weights_sha256: of the weights that made it; empty for engines without.
+        preview: made in haste: the same job makes this frame again.
     """
 
     frame: int
@@ -115,11 +120,12 @@ class MatteWritten:
     engine: str = ""
     confidence: float = 1.0
     weights_sha256: str = ""
+    preview: bool = False
 
 
 @dataclass(frozen=True)
 class Progress:
-    """``done`` of ``total`` frames are on disk."""
+    """``done`` of ``total`` frames are on disk; previews do not count."""
 
     done: int
     total: int
