@@ -14,14 +14,17 @@ SHIPPED_WEIGHTS = Path(__file__).parent / "shipped_weights" / "rotomem-light.saf
 """Trained by us on synthetic video; its model card lies beside it."""
 
 
-def default_engine(weights_dir: Path | None) -> str:
-    """Return what ``auto`` means: ``xmem`` where there are weights, installed or shipped, else ``warp``.
+def default_engine(weights_dir: Path | None, *, tune: bool = True) -> str:
+    """Return what ``auto`` means if no weights are named: ``xmem`` with weights, installed or shipped, else ``warp``.
+
+    The shipped weights are better than ``warp`` only once they are tuned to the shot (``docs/decisions/0010``), so that
+    without ``tune`` they do not make ``xmem`` the default. Installed ones do: somebody chose them.
 
     A look for files, rather than ``rotomem.vos``: importing torch takes seconds that warp need not pay. Whether
     the weights are good, the engine finds out.
     """
     installed = weights_dir is not None and any(weights_dir.glob("*.safetensors"))
-    return "xmem" if installed or SHIPPED_WEIGHTS.is_file() else "warp"
+    return "xmem" if installed or (tune and SHIPPED_WEIGHTS.is_file()) else "warp"
 
 
 def usable_engines(weights_dir: Path | None) -> tuple[str, ...]:

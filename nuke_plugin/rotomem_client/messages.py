@@ -627,7 +627,7 @@ class Welcome(Reply):
         protocol: the version that both will speak, the highest that both know.
         epoch: changes whenever the daemon starts; a client then resumes its jobs and uploads.
         engines: names that ``Propagate`` takes beside ``auto``.
-        default_engine: what ``auto`` means here.
+        default_engine: what ``auto`` means here, with ``tune``; without, ``warp`` takes the place of shipped weights.
         device: on which the daemon computes.
     """
 

@@ -9,6 +9,7 @@ import pytest
 from rotomem.cli import build_parser
 from rotomem.commands.propagate import build_task
 from rotomem.config import Settings
+from rotomem.engine_names import SHIPPED_WEIGHTS
 from rotomem.errors import SettingError
 from rotomem.session import PropagationTask
 from rotomem.session import propagate as session_propagate
@@ -28,6 +29,23 @@ def test_focus_confidence_size_and_tuning_are_handed_on(tmp_path: Path) -> None:
     assert (plain.focus, plain.confidence, plain.processing_size, plain.tune) == (None, False, 0, True)
     asked = task_of(tmp_path, "--focus", "7", "--confidence", "--size", "720", "--no-tune")
     assert (asked.focus, asked.confidence, asked.processing_size, asked.tune) == (7, True, 720, False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ((), "xmem"),
+        (("--no-tune",), "warp"),
+        (("--no-tune", "--engine", "xmem"), "xmem"),
+        (("--no-tune", "--weights", str(SHIPPED_WEIGHTS)), "xmem"),
+    ],
+)
+def test_auto_without_tuning_is_warp_unless_weights_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], name: str
+) -> None:
+    monkeypatch.setenv("ROTOMEM_WEIGHTS_DIR", str(tmp_path / "nowhere"))
+    task = task_of(tmp_path, *arguments)
+    assert session_propagate.engine_of(task).name == name
 
 
 def test_a_negative_size_is_refused(tmp_path: Path) -> None:

@@ -37,6 +37,16 @@ def test_without_any_weights_warp_is(weights: Path, tmp_path: Path, monkeypatch:
     assert (default_engine(weights), usable_engines(weights)) == ("xmem", ("xmem", "warp", "copy"))
 
 
+def test_untuned_rotomem_s_own_weights_are_not_but_chosen_ones_are(weights: Path, tmp_path: Path) -> None:
+    none = tmp_path / "nowhere"
+    assert (default_engine(none, tune=False), default_engine(None, tune=False)) == ("warp", "warp")
+    assert default_engine(weights, tune=False) == "xmem"
+    assert make_engine("auto", weights_dir=none, tune=False).name == "warp"
+    shipped = str(SHIPPED_WEIGHTS)
+    assert make_engine("auto", weights_dir=none, weights=shipped, device="cpu", tune=False).name == "xmem"
+    assert make_engine("xmem", weights_dir=none, device="cpu", tune=False).name == "xmem"
+
+
 def test_the_daemon_s_own_process_loads_no_engine() -> None:
     program = "import sys, rotomem.daemon; print([name for name in ('torch', 'cv2') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -653,6 +653,16 @@ def test_a_store_of_the_version_before_is_taken_over_with_all_that_it_holds(tmp_
     desk.close()
 
 
+def test_auto_without_tuning_keeps_the_mattes_of_warp(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROTOMEM_WEIGHTS_DIR", str(tmp_path / "nowhere"))
+    edits(desk, put(1), put(20, name="car"))
+    untuned, tuned = (Propagate("sh010", 1, LAST, tune=tune) for tune in (False, True))
+    for request, made in ((untuned, LAST), (untuned, 0), (tuned, LAST)):
+        assert len(desk.run(desk.ask(ANNA, request, JobAccepted).job_id, "warp")) == made
+
+
 @pytest.mark.parametrize(("engine", "made_again"), [("warp", []), ("xmem", list(range(1, LAST + 1)))])
 def test_mattes_of_a_store_that_knew_no_weights_are_kept_where_none_are_needed(
     desk: Desk, engine: str, made_again: list[int]

@@ -51,6 +51,16 @@ def _overlap(one: np.ndarray, other: np.ndarray) -> float:
     return float((a & b).sum() / max(1, (a | b).sum()))
 
 
+def test_without_tuning_auto_is_warp_and_the_node_says_so(connected: Any, plate_files: Callable[..., str]) -> None:
+    roto = roto_node()
+    add_shape(roto["curves"].rootLayer, keys=[1, 9], slide=2.0)
+    node = rotomem_node(read_node(plate_files()), roto)
+    node["tune"].setValue(False)
+    assert node["engine"].value() == "auto"
+    assert _press_and_wait(connected, node).startswith("ready: 2 annotated, 9/9 by warp")
+    assert node["engine_used"].value() == "warp"
+
+
 def test_a_read_and_a_roto_become_alpha_in_the_graph(connected: Any, plate_files: Callable[..., str]) -> None:
     plate = read_node(plate_files())
     roto = roto_node()

@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-tune",
         action="store_true",
-        help="do not tune the network to the shot; without that, --engine warp is better than our own weights",
+        help="do not tune the network to the shot; auto is then warp, which is better than our own weights untuned",
     )
     parser.add_argument(
         "--motion",

@@ -165,7 +165,10 @@ class Shots:
         """Return the mattes that a propagation need not make again."""
         engine = job.request["engine"]
         if engine == "auto":
-            engine = "xmem" if job.request.get("weights") else default_engine(self._weights_dir)
+            # Without a folder of its own, the worker takes the one of the settings.
+            folder = self._weights_dir or Settings.load().weights_dir
+            tune = Propagate(**job.request).tune
+            engine = "xmem" if job.request.get("weights") else default_engine(folder, tune=tune)
         return self.staleness.current(job, engine)
 
     def _weights_sha256(self, name: str) -> str:

@@ -43,7 +43,7 @@ def make_engine(
         WeightsError: ``xmem`` was asked for without weights, or they are damaged.
     """
     if name == "auto":
-        name = "xmem" if weights else default_engine(weights_dir)
+        name = "xmem" if weights else default_engine(weights_dir, tune=tune)
     if name == "copy":
         return CopyEngine()
     if name == "warp":

@@ -158,7 +158,7 @@ def propose_shot(
         cuts = find_cuts(source, frames, step=steps.counter("looking for cuts"))
         engine = None if task.engine == ENGINE else engine_of(task)
         if isinstance(engine, TunedToShot):
-            engine.tuning = ShotTuning()  # not the one that a job before this one left there
+            engine.tuning = ShotTuning(enabled=task.tune)  # not the one that a job before this one left there
         networks = find_networks(task)
         name_and_weights = (ENGINE, "") if engine is None else (engine.name, engine.weights_sha256)
         writer = _ShotWriter(task, source, drawn, on_matte, *name_and_weights)

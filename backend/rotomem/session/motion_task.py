@@ -37,6 +37,7 @@ class MotionTask:
         weights: for that engine: name of installed weights, or a path; empty takes its default.
         processing_size: for that engine: shorter side in pixels at which it works; 0 takes its own default.
         refine_edges: snap the mattes' edges to the plate.
+        tune: for that engine: tune its network to the shot, where it can.
         networks: let the motion networks find the objects, where the folder ``motion`` in ``weights_dir`` has them.
         sam: let segment-anything look again at each mask, where ``weights_dir`` has its weights.
         crf: do so by a dense CRF rather than by the guided filter; it takes seconds a frame, and a further package.
@@ -57,6 +58,7 @@ class MotionTask:
     weights: str = ""
     processing_size: int = 0
     refine_edges: bool = True
+    tune: bool = True
     crf: bool = False
     sam: bool = True
     networks: bool = True

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from rotomem.config import Settings
+from rotomem.engine_names import default_engine
 from rotomem.errors import CancelledError, PlateError
 from rotomem.plates import FramePattern, PlateSource, read_matte_metadata
 from rotomem.propagation import make_engine
@@ -217,6 +218,8 @@ class NamesEngine(Protocol):
     def refine_edges(self) -> bool: ...
     @property
     def processing_size(self) -> int: ...
+    @property
+    def tune(self) -> bool: ...
 
 
 def engine_of(task: NamesEngine) -> Engine:
@@ -228,8 +231,11 @@ def engine_of(task: NamesEngine) -> Engine:
     weights_dir = task.weights_dir or Settings.load().weights_dir
     candidates = [*weights_dir.glob("*"), Path(task.weights)] if task.weights else weights_dir.glob("*")
     files = sorted((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in candidates if path.is_file())
+    name = task.engine
+    if name == "auto" and not task.weights:
+        name = default_engine(weights_dir, tune=task.tune)
     return _kept_engine(
-        task.engine,
+        name,
         task.device,
         task.weights,
         weights_dir,
