@@ -132,7 +132,7 @@ class Following:
         self._made: dict[int, float] = {}
         self._previewed: set[int] = set()
         self._on_disk = set(frames_on_disk(self._pattern))
-        self._before = frozenset(self._on_disk)
+        self._before = set(self._on_disk)
         self._unshown = False
         self._engine = ""
         self._weights_sha256 = ""
@@ -216,7 +216,10 @@ class Following:
         while self._to_fetch:
             ready = self._to_fetch[0]
             # After a reconnect and for frames that were right already, the very file may be here.
-            if not self._is_on_disk(ready.frame, ready.sha256):
+            if self._is_on_disk(ready.frame, ready.sha256):
+                if ready.preview:  # of a run that an earlier session of Nuke began
+                    self._before.discard(ready.frame)
+            else:
                 try:
                     client.fetch_matte(ready, matte_file(self._pattern, ready.frame))
                 except (RefusedError, TransferError) as error:

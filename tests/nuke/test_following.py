@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from rotomem_client.delivery import describe_file
 from rotomem_client.errors import JobFailedError, RefusedError
 from rotomem_client.messages import JobCancelled, JobEvent, JobFailed, JobFinished, MatteReady, Progress
 from rotomem_nuke import following
@@ -124,6 +126,13 @@ def test_a_preview_in_the_place_of_an_older_matte_takes_nothing_off_the_count(sh
     shot.follow(*(ready(frame) for frame in range(1, LAST + 1)), FINISHED)
     shot.follow(ready(2, preview=True), CANCELLED)
     assert shot.reports[-1].wanted == LAST
+
+
+def test_a_preview_that_an_earlier_session_of_nuke_fetched_is_still_none_that_was_made(shot: _Shot) -> None:
+    shot.follow(ready(2, preview=True), CANCELLED)
+    first = Path(shot.pattern % 2)
+    taken_up = replace(ready(2, preview=True), sha256=describe_file(2, first).offer.sha256)
+    assert shot.follow(taken_up, CANCELLED).wanted == 0
 
 
 def test_a_failed_job_leaves_its_previews_marked(shot: _Shot) -> None:
