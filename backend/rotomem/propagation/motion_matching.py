@@ -17,8 +17,8 @@ Mask = NDArray[np.bool_]
 COMPARED_FRAMES = 10
 """To each side of a drawn frame: so far is what is drawn carried, as far as flow supports it."""
 RETURNS_IOU = 0.9
-"""Of what is drawn, carried away and back, with itself: where less returns, what was carried often lies beside the object
-already, since both ways err alike."""
+"""Of what is drawn, carried away and back, with itself: where less returns, what was carried often lies beside the
+object already, since both ways err alike."""
 MATCH_IOU = 0.6
 """Of the motion's mask with what is drawn, the middle one of all frames compared. A part of what is drawn, or what has
 it as a part, stays below that unless nearly all is in common."""
