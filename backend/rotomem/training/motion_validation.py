@@ -53,7 +53,7 @@ class CorrectorScores:
 def held_out_clips(count: int, *, device: torch.device) -> list[MotionClips]:
     """Make the clips, once, on the CPU whatever the device, so that scores from both can be compared."""
     specs = [
-        MotionSpec(HELD_OUT_SEED + index * BATCH, BATCH, FRAMES, HEIGHT, WIDTH, real_flow=1.0) for index in range(count)
+        MotionSpec(HELD_OUT_SEED + index * BATCH, BATCH, FRAMES, HEIGHT, WIDTH, real_flow=0.5) for index in range(count)
     ]
     return [make_motion_clips(spec).to(device) for spec in specs]
 
