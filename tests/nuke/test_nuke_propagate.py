@@ -673,5 +673,5 @@ def test_every_setting_of_the_panel_reaches_the_daemon(plate_files: Callable[...
     assert recorder.asked == {
         **{"session_id": node["node_uuid"].value(), "first": 1, "last": 9, "handles": 2, "engine": "xmem"},
         **{"weights": "studio_2026", "refine_edges": False, "tune": False, "priority": 2, "focus": 4},
-        **{"confidence": True, "remake": False},
+        **{"confidence": True, "remake": False, "motion": "off"},
     }

@@ -48,7 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--colourspace", default="auto", help="of the plate: an OpenColorIO name, or auto")
     parser.add_argument("--no-refine-edges", action="store_true", help="leave edges as the engine makes them")
-    parser.add_argument("--focus", type=int, metavar="FRAME", help="make this frame's stretch of the shot first")
+    parser.add_argument(
+        "--focus",
+        type=int,
+        metavar="FRAME",
+        help="make this frame's stretch of the shot first, its neighbours as previews before the network is tuned",
+    )
     parser.add_argument(
         "--confidence", action="store_true", help="write a layer `confidence` into each matte: 1 is certain"
     )
