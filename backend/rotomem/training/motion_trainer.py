@@ -168,8 +168,8 @@ class _MotionTrainer(Trainer[Network, MotionClips, Scores]):
 class FlowTrainer(_MotionTrainer[FlowSegmenter, FlowScores]):
     """Trains the flow segmenter, with OCLR's losses.
 
-    Most flow is exact with an estimator's faults: on clips as hard as these (thin, camouflaged, grainy) DIS itself sees so
-    little that the best threshold of all on its length gives J 0.35, against 0.62, and nothing is to be learnt from it.
+    Most flow is exact with an estimator's faults: on clips as hard as these (thin, camouflaged, grainy) DIS itself sees
+    so little that even the best threshold on its length gives J 0.35, against 0.62: there is nothing to learn from.
     """
 
     estimated_flow = 0.15
