@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rotomem.errors import SettingError
-from rotomem.motion import camera_flow, stack_flow
+from rotomem.motion import stack_flow
 
 
 def test_displacements_are_scaled_with_the_picture() -> None:
@@ -28,18 +28,6 @@ def test_missing_ends_are_the_other_direction_turned_round() -> None:
 def test_a_single_frame_does_not_move() -> None:
     nothing = torch.full((1, 2, 16, 16), float("nan"))
     assert stack_flow(nothing, nothing, (16, 16)).abs().max() == 0
-
-
-def test_the_cameras_zoom_and_turn_are_taken_away_and_an_object_stays() -> None:
-    y, x = torch.meshgrid(torch.arange(96.0) - 48, torch.arange(160.0) - 80, indexing="ij")
-    camera = torch.stack([0.05 * x - 0.02 * y + 3, 0.05 * y + 0.02 * x - 1])
-    flow = camera.clone()
-    flow[:, 30:60, 40:80] += torch.tensor([4.0, 0.0])[:, None, None]
-    left = flow - camera_flow(flow[None])[0]
-    outside = torch.ones(96, 160, dtype=torch.bool)
-    outside[26:64, 36:84] = False
-    assert left[:, outside].norm(dim=0).max() < 0.3
-    assert left[0, 35:55, 45:75].mean().item() == pytest.approx(4, abs=0.3)
 
 
 def test_flow_of_two_shapes_is_refused() -> None:

@@ -43,7 +43,6 @@ def test_our_own_networks_see_our_own_features(folder: Path) -> None:
     with torch.no_grad():
         assert networks.coarse_features(images).shape == (2, 2, 3, TINY.feature_dims[2])
         assert networks.fine_features(images).shape == (2, 4, 6, TINY.feature_dims[1])
-    assert networks.against_camera
     assert not any(parameter.requires_grad for parameter in networks.corrector.parameters())
 
 

@@ -8,7 +8,7 @@ published names, so that published checkpoints load.
 from rotomem.motion.config import CorrectorConfig, DinoConfig, FlowConfig, SelectorConfig
 from rotomem.motion.corrector import Correction, Corrector, Exemplars, Reconstruction
 from rotomem.motion.dino import DinoFeatures
-from rotomem.motion.flow_input import camera_flow, stack_flow
+from rotomem.motion.flow_input import stack_flow
 from rotomem.motion.flow_segmenter import FlowSegmentation, FlowSegmenter
 from rotomem.motion.frames import normalise_frames, working_size
 from rotomem.motion.pipeline import (
@@ -41,7 +41,6 @@ __all__ = [
     "Reconstruction",
     "Selector",
     "SelectorConfig",
-    "camera_flow",
     "judge",
     "look_at",
     "normalise_frames",

@@ -34,7 +34,6 @@ class MotionNetworks:
     Args:
         coarse_features: at stride 16, for the selector: DINO ViT-S/16, or our own key encoder.
         fine_features: at stride 8, for the corrector: DINO ViT-S/8, or our own key encoder.
-        against_camera: whether the segmenter was trained on what is left of flow without the camera's.
         area: pixels of the frames that the networks take.
         adaptation_rate: of learning, in adaptation to a shot.
     """
@@ -44,7 +43,6 @@ class MotionNetworks:
     corrector: Corrector
     coarse_features: Features
     fine_features: Features
-    against_camera: bool = False
     area: int = WORKING_AREA
     adaptation_rate: float = PUBLISHED_RATE
 
@@ -167,7 +165,7 @@ def segment_flow(
     """
     segmenter = networks.segmenter
     device = next(segmenter.parameters()).device
-    flow = stack_flow(*flows, size, against_camera=networks.against_camera)
+    flow = stack_flow(*flows, size)
     joined = torch.zeros(len(flow), segmenter.config.objects, *size)
     done = 0
     for window in windows(len(flow), FLOW_WINDOW, FLOW_OVERLAP):

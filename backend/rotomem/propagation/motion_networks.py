@@ -118,7 +118,6 @@ def load_motion_networks(
         corrector,
         coarse,
         fine,
-        against_camera=own,
         area=OWN_AREA if own else WORKING_AREA,
         adaptation_rate=rate,
     )

@@ -115,7 +115,7 @@ def _look(shot: FrameFolder, networks: MotionNetworks) -> tuple[AdaptationShot, 
     appearance = look_at(images, networks, size)
     found = refine(appearance, segment_flow(flows, networks, size), networks)
     _, others = shot_tensors(plate, frames, size, gap=OTHER_GAP)
-    flow = stack_flow(*others, size, against_camera=networks.against_camera)
+    flow = stack_flow(*others, size)
     scores = exemplar_scores(found.flow_error)
     return AdaptationShot(
         appearance.images, appearance.fine, found.flow_masks, found.masks, scores, found.exemplars

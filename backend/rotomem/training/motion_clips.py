@@ -107,7 +107,7 @@ def make_motion_clips(
     )
     forward, backward = estimate_flows(shots, generator=generator, real_share=float(estimated))
     size = (spec.height, spec.width)
-    flow = [stack_flow(*pair, size, against_camera=True) for pair in zip(forward, backward, strict=True)]
+    flow = [stack_flow(*pair, size) for pair in zip(forward, backward, strict=True)]
     modal = _reduce(shots.alpha_modal, scale)
     return MotionClips(
         images=_reduce(shots.rgb, scale),
