@@ -13,6 +13,9 @@ ENGINES_WITH_WEIGHTS = ("xmem",)
 SHIPPED_WEIGHTS = Path(__file__).parent / "shipped_weights" / "rotomem-light.safetensors"
 """Trained by us on synthetic video; its model card lies beside it."""
 
+SHIPPED_SEGMENTER = SHIPPED_WEIGHTS.parent / "motion" / "flow.safetensors"
+"""Likewise, of the flow segmenter that finds what moves."""
+
 
 def default_engine(weights_dir: Path | None, *, tune: bool = True) -> str:
     """Return what ``auto`` means if no weights are named: ``xmem`` with weights, installed or shipped, else ``warp``.

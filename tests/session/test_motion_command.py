@@ -12,10 +12,12 @@ import pytest
 
 from moving_scene import MovingScene, Square
 from rotomem.cli import main
+from rotomem.engine_names import SHIPPED_SEGMENTER
 from rotomem.plates import read_alpha, read_matte_metadata
 from rotomem.session import motion_edges
 from rotomem.session.motion_task import MotionTask
 from rotomem.session.shot import PlateReference
+from rotomem.weights_files import expected_sha256
 from small_sam import save_small_sam
 
 LAST = 6
@@ -75,7 +77,21 @@ def test_where_its_weights_are_segment_anything_looks_again(
     prompted, plain = (tmp_path / name / "m.0003.exr" for name in ("sam", "plain"))
     assert not np.array_equal(read_alpha(prompted, 3), read_alpha(plain, 3))
     assert len(read_matte_metadata(prompted).weights_sha256) == 64
-    assert read_matte_metadata(plain).weights_sha256 == ""
+    assert read_matte_metadata(plain).weights_sha256 == expected_sha256(SHIPPED_SEGMENTER)
+
+
+def test_the_shipped_segmenter_finds_what_moves_unless_left_out(
+    plate: str, scene: MovingScene, weights_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(plate, tmp_path / "segmenter") == 0
+    assert "objects by the flow segmenter" in capsys.readouterr().out
+    assert run(plate, tmp_path / "classical", "--classical") == 0
+    assert "objects by" not in capsys.readouterr().out
+    for name, weights in (("segmenter", expected_sha256(SHIPPED_SEGMENTER)), ("classical", "")):
+        path = tmp_path / name / "m.0003.exr"
+        assert read_matte_metadata(path).weights_sha256 == weights
+        matte, truth = read_alpha(path, 3) > 0.5, scene.truth(3, 0)
+        assert (matte & truth).sum() > 0.7 * (matte | truth).sum(), name
 
 
 def test_what_is_another_object_is_not_taken(plate: str, weights_dir: Path, tmp_path: Path) -> None:

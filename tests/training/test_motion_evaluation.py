@@ -8,10 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rotomem.engine_names import SHIPPED_SEGMENTER
 from rotomem.errors import SettingError
 from rotomem.motion import Corrector, FlowSegmenter, Selector
 from rotomem.training.footage import find_clips
-from rotomem.training.motion_evaluation import CLASSICAL, classical_mattes, draw_footage, measure_proposals
+from rotomem.training.motion_evaluation import (
+    CLASSICAL,
+    SEGMENTED,
+    SegmenterProposer,
+    classical_mattes,
+    draw_footage,
+    measure_proposals,
+)
 from rotomem.training.network_proposals import ADAPTED, CORRECTED, FLOW_MASKS, NetworkProposer
 from rotomem.vos import Network, save_weights
 from tiny_motion import TINY_CORRECTOR, TINY_FLOW, TINY_SELECTOR
@@ -37,9 +45,10 @@ def test_every_stage_is_measured_beside_the_classical_proposal_and_kept(
 ) -> None:
     footage = find_clips(clips, ["moving"])
     proposers = {(CLASSICAL,): classical_mattes, networks.names: networks}
+    weights = dict.fromkeys(networks.names, networks.sha256)
     told = []
     report = measure_proposals(
-        footage, out=tmp_path / "out", proposers=proposers, weights_sha256=networks.sha256, on_score=told.append
+        footage, out=tmp_path / "out", proposers=proposers, weights_sha256=weights, on_score=told.append
     )
     assert [score.condition.engine for score in report.scores] == [CLASSICAL, FLOW_MASKS, CORRECTED, ADAPTED]
     assert [bool(score.condition.weights_sha256) for score in report.scores] == [False, True, True, True]
@@ -49,10 +58,24 @@ def test_every_stage_is_measured_beside_the_classical_proposal_and_kept(
     assert seconds == sorted(seconds)
     assert len(told) == 4
     again = measure_proposals(
-        footage, out=tmp_path / "out", proposers=proposers, weights_sha256=networks.sha256, on_score=told.append
+        footage, out=tmp_path / "out", proposers=proposers, weights_sha256=weights, on_score=told.append
     )
     assert again == report
     assert len(told) == 4
+
+
+def test_the_shipped_segmenter_is_measured_by_itself(clips: Path, tmp_path: Path) -> None:
+    segmented = SegmenterProposer(SHIPPED_SEGMENTER)
+    proposers = {(SEGMENTED,): segmented}
+    report = measure_proposals(
+        find_clips(clips, ["moving"]),
+        out=tmp_path / "out",
+        proposers=proposers,
+        weights_sha256={SEGMENTED: segmented.sha256},
+    )
+    (score,) = report.scores
+    assert (score.condition.engine, score.condition.weights_sha256) == (SEGMENTED, segmented.sha256)
+    assert score.j > 0.6
 
 
 def test_mattes_have_the_plates_size(clips: Path, networks: NetworkProposer) -> None:

@@ -120,6 +120,7 @@ def describe(summary: MotionSummary, output: str) -> str:
     lines = list(summary.sentences())
     frames = sum(len(shot.frames) for shot in summary.shots)
     speed = f"{summary.seconds:.1f} s ({frames / max(summary.seconds, 1e-9):.2f} frames/s), flow {summary.flow}"
+    speed += "" if summary.found_by == "classical" else f", objects by the {summary.found_by}"
     if summary.moves:
         lines.append(f"{frames} mattes in {speed}: {output}")
     else:

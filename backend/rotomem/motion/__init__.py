@@ -23,6 +23,7 @@ from rotomem.motion.pipeline import (
     segment_flow,
 )
 from rotomem.motion.selector import Selector
+from rotomem.motion.steady_motion import steady_motion
 
 __all__ = [
     "Appearance",
@@ -48,5 +49,6 @@ __all__ = [
     "refine",
     "segment_flow",
     "stack_flow",
+    "steady_motion",
     "working_size",
 ]

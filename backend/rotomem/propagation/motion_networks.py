@@ -123,6 +123,11 @@ def load_motion_networks(
     )
 
 
+def load_segmenter(path: Path, *, device: torch.device | str = "cpu") -> FlowSegmenter:
+    """Load a flow segmenter by itself. Raises ``WeightsError``."""
+    return load_motion_network(path, FlowSegmenter, FlowConfig, device=device)
+
+
 def load_motion_network(
     path: Path,
     make: Callable[[Config], Module],

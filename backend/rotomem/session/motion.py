@@ -26,10 +26,11 @@ from rotomem.propagation.engine import Engine, Image
 from rotomem.propagation.flow import PlateFlow
 from rotomem.propagation.motion_exemplars import find_exemplars, propagate_exemplars
 from rotomem.propagation.network_proposal import network_proposal
+from rotomem.propagation.segmenter_proposal import segmenter_proposal
 from rotomem.propagation.shot_tuning import ShotTuning, TunedToShot
 from rotomem.session.annotated_mattes import AnnotatedMattes, rasterize_annotations
 from rotomem.session.motion_edges import MatteFinisher
-from rotomem.session.motion_models import find_networks, make_flow
+from rotomem.session.motion_models import find_networks, find_segmenter, make_flow
 from rotomem.session.motion_task import ENGINE, MotionTask, check_motion_task
 from rotomem.session.propagate import engine_of
 from rotomem.session.shot import MatteWritten, Progress
@@ -37,6 +38,8 @@ from rotomem.session.task_checks import check_not_overwriting
 
 log = logging.getLogger(__name__)
 
+CLASSICAL, SEGMENTER, NETWORKS = "classical", "flow segmenter", "networks"
+"""What objects are found by."""
 PASSES = 5
 """Of a frame: looked at for cuts, measured, cut into regions, linked, written."""
 
@@ -88,6 +91,7 @@ class MotionSummary:
     Args:
         cuts: first frame of each new shot.
         flow: ``dis`` or ``raft``.
+        found_by: ``classical`` means, the ``flow segmenter``, or the motion ``networks``.
         objects: names of the layers.
         seconds: of the whole job.
         warnings: sentences, such as repaired NaN pixels.
@@ -96,6 +100,7 @@ class MotionSummary:
     cuts: tuple[int, ...]
     shots: tuple[ShotDiagnosis, ...]
     flow: str
+    found_by: str
     objects: tuple[str, ...]
     seconds: float
     warnings: tuple[str, ...] = ()
@@ -160,7 +165,9 @@ def propose_shot(
         if isinstance(engine, TunedToShot):
             engine.tuning = ShotTuning(enabled=task.tune)  # not the one that a job before this one left there
         networks = find_networks(task)
-        name_and_weights = (ENGINE, "") if engine is None else (engine.name, engine.weights_sha256)
+        segmenter, sha256 = (None if networks is not None else find_segmenter(task)) or (None, "")
+        found_by = NETWORKS if networks is not None else CLASSICAL if segmenter is None else SEGMENTER
+        name_and_weights = (ENGINE, sha256) if engine is None else (engine.name, engine.weights_sha256)
         writer = _ShotWriter(task, source, drawn, on_matte, *name_and_weights)
         shots = []
         for shot in split_at_cuts(frames, cuts):
@@ -169,6 +176,8 @@ def propose_shot(
             )
             if networks is not None:
                 proposal = network_proposal(flow, proposal, networks, cancelled=cancelled)
+            elif segmenter is not None:
+                proposal = segmenter_proposal(flow, proposal, segmenter, cancelled=cancelled)
             step = steps.counter("writing mattes")
             if engine is None:
                 writer.write(proposal, step)
@@ -179,6 +188,7 @@ def propose_shot(
             cuts=tuple(cuts),
             shots=tuple(shots),
             flow=name,
+            found_by=found_by,
             objects=task.objects,
             seconds=time.monotonic() - started,
             warnings=tuple(source.warnings),

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 
 from rotomem.config import Settings
+from rotomem.engine_names import SHIPPED_SEGMENTER
 from rotomem.errors import WeightsMissingError
-from rotomem.motion import MotionNetworks
+from rotomem.motion import FlowSegmenter, MotionNetworks
 from rotomem.plates import PlateSource
 from rotomem.propagation.flow import PlateFlow
-from rotomem.propagation.motion_networks import FOLDER, has_motion_networks, load_motion_networks
+from rotomem.propagation.motion_networks import (
+    FLOW,
+    FOLDER,
+    find_motion_weights,
+    has_motion_networks,
+    load_motion_networks,
+    load_segmenter,
+)
 from rotomem.propagation.raft import RaftEstimator, find_raft_weights
 from rotomem.session.motion_task import AUTO, DIS, RAFT, MotionTask
 
@@ -42,6 +51,16 @@ def find_networks(task: MotionTask) -> MotionNetworks | None:
     if not task.networks or not has_motion_networks(folder):
         return None
     return load_motion_networks(folder, device=_device(task.device))
+
+
+def find_segmenter(task: MotionTask) -> tuple[FlowSegmenter, str] | None:
+    """Return the flow segmenter, installed or shipped, and its weights' SHA-256, where it is wanted and there."""
+    folder = (task.weights_dir or Settings.load().weights_dir) / FOLDER
+    path = find_motion_weights(folder, FLOW) or SHIPPED_SEGMENTER
+    if not task.networks or not path.is_file():
+        return None
+    segmenter = load_segmenter(path, device=_device(task.device))
+    return segmenter, hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _device(name: str) -> str:

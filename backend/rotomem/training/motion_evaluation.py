@@ -9,6 +9,7 @@ alike. A clip in which the method finds nothing gets empty mattes.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import random
 import sys
 import time
@@ -22,6 +23,8 @@ from rotomem.errors import SettingError
 from rotomem.propagation.classical_motion import MotionProposal, propose_objects
 from rotomem.propagation.engine import Image
 from rotomem.propagation.flow import PlateFlow
+from rotomem.propagation.motion_networks import load_segmenter
+from rotomem.propagation.segmenter_proposal import segmenter_proposal
 from rotomem.session.motion_task import FLOW_SIDE_PX
 from rotomem.training.footage import Footage, FootageSource, HeldOutShot, find_clips
 from rotomem.training.matte_samples import sampled_frames, save_samples
@@ -29,7 +32,7 @@ from rotomem.training.measurement_log import MeasurementLog
 from rotomem.training.metrics import Mask, boundary_f, region_j, temporal_stability
 from rotomem.training.scores import ClipScore, Condition, EvaluationReport, format_table
 
-CLASSICAL = "classical"
+CLASSICAL, SEGMENTED = "classical", "flow segmenter"
 MEASUREMENTS = "motion.jsonl"
 SAMPLES_FOLDER = "mattes"
 
@@ -43,7 +46,7 @@ def measure_proposals(
     out: Path,
     longer_side_px: int = FLOW_SIDE_PX,
     proposers: Mapping[tuple[str, ...], Proposer] | None = None,
-    weights_sha256: str = "",
+    weights_sha256: Mapping[str, str] | None = None,
     on_score: Callable[[ClipScore], None] = lambda score: None,
 ) -> EvaluationReport:
     """Measure proposals on each piece of footage that ``out`` does not hold yet.
@@ -51,21 +54,23 @@ def measure_proposals(
     Args:
         longer_side_px: of the flow.
         proposers: by the names of what they give; the classical one alone unless given.
-        weights_sha256: of the networks.
+        weights_sha256: of what a name's mattes are made with, where that has weights.
         on_score: told each new measurement.
 
     Raises:
         OutputUnwritableError: ``out`` cannot be written.
     """
     proposers = proposers or {(CLASSICAL,): classical_mattes}
+    weights = weights_sha256 or {}
     log = MeasurementLog(out / MEASUREMENTS)
     scores = []
     for source in footage:
         for names, proposer in proposers.items():
-            weights = "" if names == (CLASSICAL,) else weights_sha256
             fingerprint = f"{source.fingerprint}@{longer_side_px}"
             conditions = {
-                name: Condition(set=source.set, clip=source.name, engine=name, annotations=0, weights_sha256=weights)
+                name: Condition(
+                    set=source.set, clip=source.name, engine=name, annotations=0, weights_sha256=weights.get(name, "")
+                )
                 for name in names
             }
             found = {name: log.find(condition, fingerprint) for name, condition in conditions.items()}
@@ -89,6 +94,28 @@ def classical_mattes(clip: Footage, longer_side_px: int) -> dict[str, tuple[Mask
     proposal = propose_objects(flow, frames, plate_px=max(clip.size) / max(flow.size), step=lambda: None)
     mattes = np.stack([main_matte(proposal, frame, clip.image(frame)) > 0.5 for frame in frames])
     return {CLASSICAL: (mattes, time.monotonic() - started)}
+
+
+class SegmenterProposer:
+    """Gives mattes of what a flow segmenter alone sees, linked over time as the classical proposal's are.
+
+    Args:
+        path: of the segmenter's weights.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._segmenter = load_segmenter(path)
+        self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+
+    def __call__(self, clip: Footage, longer_side_px: int) -> dict[str, tuple[Mask, float]]:
+        """Return (T, H, W), as ``classical_mattes``; the seconds are those of both."""
+        started = time.monotonic()
+        flow = PlateFlow(clip, longer_side_px=longer_side_px)
+        frames = range(len(clip.truth))
+        proposal = propose_objects(flow, frames, plate_px=max(clip.size) / max(flow.size), step=lambda: None)
+        proposal = segmenter_proposal(flow, proposal, self._segmenter)
+        mattes = np.stack([main_matte(proposal, frame, clip.image(frame)) > 0.5 for frame in frames])
+        return {SEGMENTED: (mattes, time.monotonic() - started)}
 
 
 def main_matte(proposal: MotionProposal, frame: int, image: Image) -> Image:
@@ -123,6 +150,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of --draw")
     parser.add_argument("--synthetic", type=int, default=0, metavar="N", help="held-out synthetic shots")
     parser.add_argument("--flow-size", type=int, default=FLOW_SIDE_PX, help="longer side of the flow, pixels")
+    parser.add_argument("--segmenter", type=Path, help="measure these weights of a flow segmenter too, by itself")
     parser.add_argument("--networks", type=Path, help="measure the motion networks in this folder too")
     parser.add_argument(
         "--key-weights", type=Path, default=SHIPPED_WEIGHTS, help="of the key encoder that they see with"
@@ -136,19 +164,23 @@ def main() -> None:
         footage = draw_footage(footage, options.draw, seed=options.seed)
     footage += [HeldOutShot(index) for index in range(options.synthetic)]
     proposers: dict[tuple[str, ...], Proposer] = {(CLASSICAL,): classical_mattes}
-    sha256 = ""
+    weights: dict[str, str] = {}
+    if options.segmenter:
+        segmented = SegmenterProposer(options.segmenter)
+        proposers[(SEGMENTED,)] = segmented
+        weights[SEGMENTED] = segmented.sha256
     if options.networks:
         from rotomem.training.network_proposals import NetworkProposer
 
         networks = NetworkProposer(options.networks, key_weights=options.key_weights, adapt_steps=options.adapt_steps)
         proposers[networks.names] = networks
-        sha256 = networks.sha256
+        weights |= dict.fromkeys(networks.names, networks.sha256)
     report = measure_proposals(
         footage,
         out=options.out,
         longer_side_px=options.flow_size,
         proposers=proposers,
-        weights_sha256=sha256,
+        weights_sha256=weights,
         on_score=lambda score: show(score),
     )
     tell(format_table(report))

@@ -81,13 +81,21 @@ def find_regions(evidence: Floats) -> list[Region]:
     most = cv2.dilate(smooth, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1)))
     moves = ((smooth > LOW) & (smooth > SKIRT * most)).astype(np.uint8)
     likely = cv2.morphologyEx(cv2.morphologyEx(moves, cv2.MORPH_OPEN, disk), cv2.MORPH_CLOSE, disk)
-    count, labels, figures, _ = cv2.connectedComponentsWithStats(likely, connectivity=8)
-    certain = np.zeros(count, bool)
-    certain[np.unique(labels[smooth > HIGH])] = True
-    certain[0] = False
-    kept = [i for i in range(1, count) if certain[i] and figures[i, cv2.CC_STAT_AREA] >= LEAST_AREA * evidence.size]
+    return collect_regions(likely > 0, smooth > HIGH, evidence)
+
+
+def collect_regions(likely: Mask, certain: Mask, evidence: Floats) -> list[Region]:
+    """Return the connected parts (h, w) of what is likely that hold a certain pixel, the largest first.
+
+    Specks are left out and small holes filled.
+    """
+    count, labels, figures, _ = cv2.connectedComponentsWithStats(likely.astype(np.uint8), connectivity=8)
+    sure = np.zeros(count, bool)
+    sure[np.unique(labels[certain])] = True
+    sure[0] = False
+    kept = [i for i in range(1, count) if sure[i] and figures[i, cv2.CC_STAT_AREA] >= LEAST_AREA * evidence.size]
     masks = [_fill_holes(labels == i) for i in kept]
-    moving = np.zeros(size, bool)
+    moving = np.zeros(evidence.shape, bool)
     for mask in masks:
         moving |= mask
     regions = [measure_region(mask, evidence, moving) for mask in masks]
