@@ -76,7 +76,9 @@ def test_where_its_weights_are_segment_anything_looks_again(
     assert run(plate, tmp_path / "plain", "--no-sam") == 0
     prompted, plain = (tmp_path / name / "m.0003.exr" for name in ("sam", "plain"))
     assert not np.array_equal(read_alpha(prompted, 3), read_alpha(plain, 3))
-    assert len(read_matte_metadata(prompted).weights_sha256) == 64
+    sam = read_matte_metadata(prompted).weights_sha256
+    assert len(sam) == 64
+    assert sam != expected_sha256(SHIPPED_SEGMENTER)  # who has the last say
     assert read_matte_metadata(plain).weights_sha256 == expected_sha256(SHIPPED_SEGMENTER)
 
 
@@ -92,6 +94,38 @@ def test_the_shipped_segmenter_finds_what_moves_unless_left_out(
         assert read_matte_metadata(path).weights_sha256 == weights
         matte, truth = read_alpha(path, 3) > 0.5, scene.truth(3, 0)
         assert (matte & truth).sum() > 0.7 * (matte | truth).sum(), name
+
+
+def test_where_nothing_moves_no_network_is_named(
+    weights_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for frame in range(1, LAST + 1):
+        cv2.imwrite(str(tmp_path / f"s.{frame:04d}.png"), np.rint(MovingScene().image(1) * 255).astype(np.uint8))
+    assert run(str(tmp_path / "s.%04d.png"), tmp_path / "still", "--json", str(tmp_path / "d.json")) == 0
+    assert "objects by" not in capsys.readouterr().out
+    assert json.loads((tmp_path / "d.json").read_text())["found_by"] == "classical"
+    assert read_matte_metadata(tmp_path / "still" / "m.0003.exr").weights_sha256 == ""
+
+
+def test_a_damaged_segmenter_and_a_missing_device_are_one_sentence_before_anything_is_looked_at(
+    plate: str, weights_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (weights_dir / "motion").mkdir()
+    for suffix in ("", ".sha256"):
+        source = SHIPPED_SEGMENTER.with_name(SHIPPED_SEGMENTER.name + suffix)
+        (weights_dir / "motion" / source.name).write_bytes(source.read_bytes())
+    with (weights_dir / "motion" / SHIPPED_SEGMENTER.name).open("r+b") as file:
+        file.seek(100_000)
+        file.write(b"changed")
+    assert run(plate, tmp_path / "bad") == 5
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "flow.safetensors is damaged" in line
+    assert "or use --classical" in line
+    assert run(plate, tmp_path / "good", "--classical") == 0
+    capsys.readouterr()
+    (weights_dir / "motion" / SHIPPED_SEGMENTER.name).unlink()
+    assert run(plate, tmp_path / "none", "--device", "cuda:63") == 2
+    assert "device cuda:63 is not there" in capsys.readouterr().err
 
 
 def test_what_is_another_object_is_not_taken(plate: str, weights_dir: Path, tmp_path: Path) -> None:

@@ -38,13 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--weights", default="", help="for the engine: installed weights by name, or a file")
     parser.add_argument("--weights-dir", type=Path, help="folder of installed weights, RAFT's among them")
-    parser.add_argument("--device", help="for raft: auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument("--device", help="for networks: auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--colourspace", default="auto", help="of the plate: an OpenColorIO name, or auto")
     parser.add_argument("--no-refine-edges", action="store_true", help="leave edges as the flow makes them")
     parser.add_argument(
         "--no-sam", action="store_true", help="do not ask segment-anything, though its weights are there"
     )
-    parser.add_argument("--classical", action="store_true", help="do not use motion networks, though they are there")
+    parser.add_argument("--classical", action="store_true", help="leave out the flow segmenter and motion networks")
     parser.add_argument("--crf", action="store_true", help="edges by a dense CRF (pip install 'rotomem[crf]'); slow")
     parser.add_argument("--json", metavar="FILE", help="write the diagnosis to this file; - prints it instead")
     parser.add_argument("--progress", choices=["bar", "lines", "none"], default="bar", help="lines suit a render farm")

@@ -265,7 +265,7 @@ class Shots:
         """Return the task of a job that suggests frames; it looks at the mattes shown when it begins."""
         session, request = job.as_session, SuggestFrames(**job.request)
         used, _ = _split_annotations(self._store.index.annotations(job.session, job.revision), session)
-        shown = self._store.index.shown_mattes(job.session)
+        shown = self._store.index.shown_mattes(job.session, previews=False)
         return SuggestionTask(
             plate=self._plate(session),
             annotated=tuple(sorted({row.frame for row in used})),

@@ -79,7 +79,7 @@ class Staleness:
         if self._objects_at(session, revision) != session.object_ids:
             return f"the objects have changed since these mattes were made: {advice}"
         if all(matte.preview for matte in stale):
-            return f"these mattes are previews, which the job that showed them did not come to finish: {advice}"
+            return f"these mattes are previews until their job has made them; if that was stopped, {advice}"
         one_per_job = {
             matte.job: matte for matte in stale if matte.made_revision == revision and not matte.preview
         }.values()

@@ -63,7 +63,7 @@ def average_along(frames: Tensor, forward: Tensor, backward: Tensor, *, kept: fl
     """
     before = _sums_before(frames, backward, kept)
     after = _sums_before(frames.flip(0), forward.flip(0), kept).flip(0)
-    weight = torch.tensor([sum(kept**age for age in range(1, index + 1)) for index in range(len(frames))])
+    weight = kept * (1 - kept ** torch.arange(len(frames))) / (1 - kept)
     return (before + frames + after) / (1 + weight + weight.flip(0))[:, None, None]
 
 

@@ -108,7 +108,6 @@ def load_motion_networks(
     segmenter = load_motion_network(_needed(folder, FLOW), FlowSegmenter, FlowConfig, device=device)
     selector = load_motion_network(_needed(folder, SELECTOR), Selector, SelectorConfig, device=device)
     corrector = load_motion_network(_needed(folder, CORRECTOR), Corrector, CorrectorConfig, device=device)
-    own = segmenter.config != FlowConfig()
     coarse = _features(folder, DINO_COARSE, DinoConfig.vits16(), selector.config.feature_dim, key_weights, device)
     fine = _features(folder, DINO_FINE, DinoConfig.vits8(), corrector.config.feature_dim, key_weights, device)
     rate = PUBLISHED_RATE if corrector.config == CorrectorConfig() else OWN_RATE
@@ -118,9 +117,14 @@ def load_motion_networks(
         corrector,
         coarse,
         fine,
-        area=OWN_AREA if own else WORKING_AREA,
+        area=area_for(segmenter),
         adaptation_rate=rate,
     )
+
+
+def area_for(segmenter: FlowSegmenter) -> int:
+    """Return the pixels of the frames that a segmenter takes: ours, or one of the published size."""
+    return WORKING_AREA if segmenter.config == FlowConfig() else OWN_AREA
 
 
 def load_segmenter(path: Path, *, device: torch.device | str = "cpu") -> FlowSegmenter:

@@ -51,12 +51,25 @@ def shot_tensors(
     """
     height, width = size
     images = torch.zeros(len(frames), 3, height, width)
-    forward, backward = torch.zeros(2, len(frames), 2, height, width)
-    step = min(gap, max(len(frames) - 1, 1))
     for index, frame in enumerate(frames):
         colours = resize_area(flow.colours(frame).astype(np.float32) / np.float32(255), size)
         images[index] = torch.from_numpy(colours).permute(2, 0, 1)
-        there = [other for other in (frame + step, frame - step) if other in frames]
+    return images, shot_flows(flow, frames, size, gap=gap)
+
+
+def shot_flows(
+    flow: PlateFlow, frames: range, size: tuple[int, int], *, gap: int = 1, step: Callable[[], None] = lambda: None
+) -> tuple[Tensor, Tensor]:
+    """Return flow forward and backward (T, 2, H, W), in pixels of that size; see :func:`shot_tensors`.
+
+    Args:
+        step: called before each frame; may raise to stop.
+    """
+    forward, backward = torch.zeros(2, len(frames), 2, *size)
+    apart = min(gap, max(len(frames) - 1, 1))
+    for index, frame in enumerate(frames):
+        step()
+        there = [other for other in (frame + apart, frame - apart) if other in frames]
         there = there or [other for other in (frame + 1, frame - 1) if other in frames]
         for other in there:
             ahead = other > frame
@@ -64,7 +77,7 @@ def shot_tensors(
             (forward if ahead else backward)[index] = small
             if len(there) == 1:
                 (backward if ahead else forward)[index] = -small
-    return images, (forward, backward)
+    return forward, backward
 
 
 def _small_flow(flow: PlateFlow, frame: int, other: int, size: tuple[int, int]) -> Tensor:

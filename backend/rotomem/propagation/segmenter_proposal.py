@@ -13,8 +13,8 @@ from rotomem.propagation.classical_motion import MotionProposal, ProposedObject
 from rotomem.propagation.classical_motion.regions import collect_regions
 from rotomem.propagation.classical_motion.tracks import link_regions
 from rotomem.propagation.flow import PlateFlow, resize_area
-from rotomem.propagation.motion_networks import OWN_AREA
-from rotomem.propagation.network_motion import shot_tensors
+from rotomem.propagation.motion_networks import area_for
+from rotomem.propagation.network_motion import shot_flows
 
 LEAST_SHARE = 0.1
 """Of the strongest object's strength: beside what moves, the network sees faint motion where there is none."""
@@ -29,8 +29,8 @@ def segmenter_proposal(
 ) -> MotionProposal:
     """Return a shot's proposal with the objects that the segmenter sees; its diagnosis stays.
 
-    Where there is no motion to speak of, the network is not asked: it would guess. The same holds where it sees nothing
-    that lasts: the classical objects stay.
+    Where there is no motion to speak of, the network is not asked: it would guess. Where it sees nothing that lasts,
+    the classical objects stay. In both cases ``proposal`` itself is returned.
 
     Args:
         flow: of the plate.
@@ -46,8 +46,8 @@ def segmenter_proposal(
             raise CancelledError("cancelled; the finished mattes are kept")
 
     frames = proposal.frames
-    size = working_size(*flow.size, area=OWN_AREA)
-    _, flows = shot_tensors(flow, frames, size)
+    size = working_size(*flow.size, area=area_for(segmenter))
+    flows = shot_flows(flow, frames, size, step=step)
     moving = steady_motion(flows, segmenter, size, step=step).numpy()
     regions = {}
     for frame, small in zip(frames, moving, strict=True):

@@ -91,7 +91,7 @@ class MotionSummary:
     Args:
         cuts: first frame of each new shot.
         flow: ``dis`` or ``raft``.
-        found_by: ``classical`` means, the ``flow segmenter``, or the motion ``networks``.
+        found_by: ``classical`` means; or the ``flow segmenter`` or motion ``networks``, if a shot's objects are theirs.
         objects: names of the layers.
         seconds: of the whole job.
         warnings: sentences, such as repaired NaN pixels.
@@ -160,24 +160,28 @@ def propose_shot(
         name, flow = make_flow(task, source)
         started = time.monotonic()
         steps = _Steps(PASSES * len(frames), on_progress, cancelled)
-        cuts = find_cuts(source, frames, step=steps.counter("looking for cuts"))
         engine = None if task.engine == ENGINE else engine_of(task)
         if isinstance(engine, TunedToShot):
             engine.tuning = ShotTuning(enabled=task.tune)  # not the one that a job before this one left there
         networks = find_networks(task)
         segmenter, sha256 = (None if networks is not None else find_segmenter(task)) or (None, "")
-        found_by = NETWORKS if networks is not None else CLASSICAL if segmenter is None else SEGMENTER
-        name_and_weights = (ENGINE, sha256) if engine is None else (engine.name, engine.weights_sha256)
+        found_by = CLASSICAL
+        cuts = find_cuts(source, frames, step=steps.counter("looking for cuts"))
+        name_and_weights = (ENGINE, "") if engine is None else (engine.name, engine.weights_sha256)
         writer = _ShotWriter(task, source, drawn, on_matte, *name_and_weights)
         shots = []
         for shot in split_at_cuts(frames, cuts):
             proposal = propose_objects(
                 flow, shot, plate_px=max(source.size) / max(flow.size), step=steps.counter("finding motion")
             )
+            classical = proposal
             if networks is not None:
                 proposal = network_proposal(flow, proposal, networks, cancelled=cancelled)
             elif segmenter is not None:
                 proposal = segmenter_proposal(flow, proposal, segmenter, cancelled=cancelled)
+            if proposal is not classical:
+                found_by = SEGMENTER if networks is None else NETWORKS
+            writer.segmenter_sha256 = "" if proposal is classical else sha256
             step = steps.counter("writing mattes")
             if engine is None:
                 writer.write(proposal, step)
@@ -217,7 +221,12 @@ class _Steps:
 
 
 class _ShotWriter:
-    """Writes a proposal's mattes with the plate's windows and metadata."""
+    """Writes a proposal's mattes with the plate's windows and metadata.
+
+    Attributes:
+        segmenter_sha256: of the flow segmenter that found the objects. It is recorded unless an engine or
+            segment-anything, which have a later say, have weights of their own.
+    """
 
     def __init__(
         self,
@@ -230,7 +239,8 @@ class _ShotWriter:
     ) -> None:
         self._engine = engine
         self._finisher = MatteFinisher(task)
-        self._weights_sha256 = weights_sha256 or self._finisher.weights_sha256
+        self._own_sha256 = weights_sha256 or self._finisher.weights_sha256
+        self.segmenter_sha256 = ""
         self._task, self._source, self._drawn, self._on_matte = task, source, drawn, on_matte
         self._pattern = FramePattern.parse(task.output_pattern)
         self._plate: PlateFrame = source.plate_frame(task.first)
@@ -241,6 +251,10 @@ class _ShotWriter:
             raise OutputUnwritableError(
                 f"the output folder {folder} cannot be made: {error.strerror}; choose another output"
             ) from error
+
+    @property
+    def _weights_sha256(self) -> str:
+        return self._own_sha256 or self.segmenter_sha256
 
     def write(self, proposal: MotionProposal, step: Callable[[], None]) -> None:
         """Write every frame of a shot; raises ``OutputError``."""

@@ -7,7 +7,7 @@ import logging
 
 from rotomem.config import Settings
 from rotomem.engine_names import SHIPPED_SEGMENTER
-from rotomem.errors import WeightsMissingError
+from rotomem.errors import WeightsCorruptError, WeightsMissingError
 from rotomem.motion import FlowSegmenter, MotionNetworks
 from rotomem.plates import PlateSource
 from rotomem.propagation.flow import PlateFlow
@@ -20,6 +20,7 @@ from rotomem.propagation.motion_networks import (
     load_segmenter,
 )
 from rotomem.propagation.raft import RaftEstimator, find_raft_weights
+from rotomem.propagation.xmem_engine import choose_device
 from rotomem.session.motion_task import AUTO, DIS, RAFT, MotionTask
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ def make_flow(task: MotionTask, source: PlateSource) -> tuple[str, PlateFlow]:
             "there, or choose --flow dis"
         )
     try:
-        estimate = RaftEstimator(weights, device=_device(task.device))
+        estimate = RaftEstimator(weights, device=str(choose_device(task.device)))
     except WeightsMissingError as error:
         if task.flow == RAFT:
             raise
@@ -50,20 +51,23 @@ def find_networks(task: MotionTask) -> MotionNetworks | None:
     folder = (task.weights_dir or Settings.load().weights_dir) / FOLDER
     if not task.networks or not has_motion_networks(folder):
         return None
-    return load_motion_networks(folder, device=_device(task.device))
+    return load_motion_networks(folder, device=choose_device(task.device))
 
 
 def find_segmenter(task: MotionTask) -> tuple[FlowSegmenter, str] | None:
-    """Return the flow segmenter, installed or shipped, and its weights' SHA-256, where it is wanted and there."""
+    """Return the flow segmenter, installed or shipped, and its weights' SHA-256, where it is wanted and there.
+
+    Raises:
+        SettingError: no such device.
+        WeightsError: it cannot be loaded.
+    """
     folder = (task.weights_dir or Settings.load().weights_dir) / FOLDER
     path = find_motion_weights(folder, FLOW) or SHIPPED_SEGMENTER
     if not task.networks or not path.is_file():
         return None
-    segmenter = load_segmenter(path, device=_device(task.device))
+    try:
+        segmenter = load_segmenter(path, device=choose_device(task.device))
+    except WeightsCorruptError as error:
+        cure = "reinstall rotomem" if path == SHIPPED_SEGMENTER else f"train it again, or take it out of {folder}"
+        raise WeightsCorruptError(f"the flow segmenter {path} is damaged; {cure}, or use --classical") from error
     return segmenter, hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _device(name: str) -> str:
-    import torch
-
-    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name

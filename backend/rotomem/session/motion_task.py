@@ -38,7 +38,8 @@ class MotionTask:
         processing_size: for that engine: shorter side in pixels at which it works; 0 takes its own default.
         refine_edges: snap the mattes' edges to the plate.
         tune: for that engine: tune its network to the shot, where it can.
-        networks: let the motion networks find the objects, where the folder ``motion`` in ``weights_dir`` has them.
+        networks: let the motion networks find the objects, where the folder ``motion`` in ``weights_dir`` has them,
+            else the flow segmenter, installed there or shipped.
         sam: let segment-anything look again at each mask, where ``weights_dir`` has its weights.
         crf: do so by a dense CRF rather than by the guided filter; it takes seconds a frame, and a further package.
         revision: written into each matte's metadata.

@@ -50,7 +50,7 @@ class MotionClips:
         images: (B, T, 3, H, W), sRGB-encoded, in [0, 1].
         modal, amodal: (B, T, K, H, W) in [0, 1], what is seen of the objects, and their whole shapes.
         depth: (B, K) ranks, 0 nearest; present: (B, K), 1 where there is such an object, else 0.
-        flow: (B, T, 4, H, W) against the camera, as the flow segmenter takes it.
+        flow: (B, T, 4, H, W), as the flow segmenter takes it.
         masks: (B, T, K, H, W) in {0, 1}: modal, with the faults of masks from flow.
     """
 

@@ -2,7 +2,7 @@
 
 Their post-norm transformers forget the clip otherwise. Objects cover a thirtieth of a picture, so what lowers the loss
 first is to draw less everywhere; the shortest way to that is to make all tokens alike, and once they are (a spread of
-0.01 over positions, of 0.9 at the start, after 900 steps), nothing leads back: every query then draws the same.
+0.01 over positions, of 0.84 at the start, after 900 steps), nothing leads back: every query then draws the same.
 """
 
 from __future__ import annotations
