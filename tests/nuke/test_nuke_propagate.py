@@ -563,6 +563,18 @@ def test_a_whole_propagation_touches_at_most_six_nodes(connected: Any, plate_fil
     assert channel_of(node, 4).max() == 1.0
 
 
+def _long_job(session: Any, plate_files: Callable[..., str]) -> Any:
+    """Return a node whose job has its first mattes, and is long enough not to be over by then."""
+    roto = roto_node()
+    add_shape(roto["curves"].rootLayer, keys=[1], slide=2.0)
+    node = rotomem_node(read_node(plate_files(1, 300), last=300), roto)
+    node["engine"].setValue("warp")
+    node["propagate"].execute()
+    session.pump(lambda: node["matte_count"].value() > 0 or not actions.is_running(node), timeout_s=60)
+    assert actions.is_running(node), node["status"].value()
+    return node
+
+
 def test_a_daemon_killed_and_started_again_mid_job_costs_a_status_line(
     fake: Any, serve: Any, plate_files: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -570,14 +582,7 @@ def test_a_daemon_killed_and_started_again_mid_job_costs_a_status_line(
     process, endpoint = serve(tmp_path, "tcp://127.0.0.1:*")
     try:
         monkeypatch.setenv("ROTOMEM_ENDPOINT", endpoint)
-        roto = roto_node()
-        add_shape(roto["curves"].rootLayer, keys=[1], slide=2.0)
-        # Long enough that the job is not over by the time the first mattes are shown.
-        node = rotomem_node(read_node(plate_files(1, 300), last=300), roto)
-        node["engine"].setValue("warp")
-        node["propagate"].execute()
-        fake.pump(lambda: node["matte_count"].value() > 0 or not actions.is_running(node), timeout_s=60)
-        assert actions.is_running(node), node["status"].value()
+        node = _long_job(fake, plate_files)
         process.kill()
         process.wait(timeout=20)
         fake.pump(lambda: "waiting for the daemon" in node["status"].value(), timeout_s=60)
@@ -601,13 +606,7 @@ def test_a_daemon_that_hangs_mid_job_costs_a_status_line_and_stop_ends_the_wait(
     process, endpoint = serve(tmp_path, "tcp://127.0.0.1:*")
     try:
         monkeypatch.setenv("ROTOMEM_ENDPOINT", endpoint)
-        roto = roto_node()
-        add_shape(roto["curves"].rootLayer, keys=[1], slide=2.0)
-        # Long enough that the job is not over by the time the first mattes are shown.
-        node = rotomem_node(read_node(plate_files(1, 300), last=300), roto)
-        node["engine"].setValue("warp")
-        node["propagate"].execute()
-        fake.pump(lambda: node["matte_count"].value() > 0 or not actions.is_running(node), timeout_s=60)
+        node = _long_job(fake, plate_files)
         process.send_signal(signal.SIGSTOP)
         fake.pump(lambda: "waiting for the daemon" in node["status"].value(), timeout_s=60)
         assert node["state"].value() == "running"

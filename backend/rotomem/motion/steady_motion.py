@@ -16,8 +16,8 @@ from torch import Tensor
 from rotomem.motion.flow_input import stack_flow
 from rotomem.motion.flow_segmenter import FlowSegmenter
 from rotomem.motion.frames import windows
+from rotomem.motion.pipeline import FLOW_OVERLAP, FLOW_WINDOW
 
-WINDOW, OVERLAP = 30, 10
 KEPT = 0.8
 """Of a frame's weight, by the frame between: some nine frames count."""
 LEVEL = 0.4
@@ -44,7 +44,7 @@ def steady_motion(
     device = next(segmenter.parameters()).device
     flow = stack_flow(*flows, size)
     total, count = torch.zeros(len(flow), *size), torch.zeros(len(flow), 1, 1)
-    for window in windows(len(flow), WINDOW, OVERLAP):
+    for window in windows(len(flow), FLOW_WINDOW, FLOW_OVERLAP):
         step()
         span = slice(window.start, window.stop)
         found = segmenter(flow[None, span].to(device))
