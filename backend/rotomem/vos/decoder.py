@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from rotomem.vos.config import NetworkConfig
 from rotomem.vos.convolution import Convolution
-from rotomem.vos.fusion import FeatureFusion, FusionImagePart, ResidualBlock
+from rotomem.vos.fusion import FeatureFusion, FusionImagePart, ResidualBlock, for_each_object
 from rotomem.vos.prior_cue import EdgeHead, PriorEncoder, PriorFeatures
 from rotomem.vos.sensory import LightUpdate
 
@@ -39,15 +39,14 @@ class UpBlock(nn.Module):
         self.out_conv = ResidualBlock(in_dim, out_dim)
 
     def forward(self, skip: Tensor, g: Tensor, cue: Tensor | None = None) -> Tensor:
-        """Combine ``skip`` (B, in_dim, 2h, 2w), already convolved, with ``g`` (B, K, in_dim, h, w).
+        """Combine ``skip`` (B, in_dim, 2h, 2w), already convolved, with ``g`` (B*K, in_dim, h, w).
 
         ``cue`` (B*K, in_dim, 2h, 2w) is added where there is one.
         """
-        batch, count = g.shape[:2]
-        upsampled = F.interpolate(g.flatten(0, 1), scale_factor=2, mode="bilinear", align_corners=False)
-        combined = torch.unflatten(upsampled, 0, (batch, count)) + skip[:, None]
-        objects = combined.flatten(0, 1) if cue is None else combined.flatten(0, 1) + cue
-        return torch.unflatten(self.out_conv(objects), 0, (batch, count))
+        upsampled = F.interpolate(g, scale_factor=2, mode="bilinear", align_corners=False)
+        combined = upsampled + for_each_object(skip, len(g))
+        refined: Tensor = self.out_conv(combined if cue is None else combined + cue)
+        return refined
 
 
 class Decoder(nn.Module):
@@ -92,14 +91,14 @@ class Decoder(nn.Module):
             cue: of flow-carried mattes; without it, as published, logits are those of stride 4, enlarged.
         """
         batch, count = readout.shape[:2]
-        g16 = self.fuser(image.fusion, torch.cat([readout, hidden.to(readout.dtype)], dim=2))
+        g16 = self.fuser(image.fusion, torch.cat([readout, hidden.to(readout.dtype)], dim=2).flatten(0, 1))
         if cue is not None:
-            g16 = g16 + torch.unflatten(cue.add16, 0, (batch, count))
+            g16 = g16 + cue.add16
         g8 = self.up_16_8(image.skip8, g16, cue.add8 if cue else None)
-        g4 = self.up_8_4(image.skip4, g8, cue.add4 if cue else None).flatten(0, 1)
+        g4 = self.up_8_4(image.skip4, g8, cue.add4 if cue else None)
         logits = self.pred(F.relu(g4))
         if update_hidden:
-            updated = self.hidden_update(g16.flatten(0, 1), g8.flatten(0, 1), g4, logits, hidden.flatten(0, 1))
+            updated = self.hidden_update(g16, g8, g4, logits, hidden.flatten(0, 1))
             hidden = torch.unflatten(updated, 0, (batch, count))
         if cue is not None:
             logits = self.edge_head(g4, logits, cue)

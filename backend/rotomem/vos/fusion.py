@@ -118,16 +118,23 @@ class FeatureFusion(nn.Module):
             downsample=self._block1_downsample.partial(image_feature, channels, bias=False),
         )
 
-    def forward(self, image: FusionImagePart, object_feature: Tensor) -> Tensor:
-        """Fuse (B, K, object_dim, h, w) with the image's part into (B, K, out_dim, h, w)."""
-        batch, count = object_feature.shape[:2]
-        objects = object_feature.flatten(0, 1)
+    def forward(self, image: FusionImagePart, objects: Tensor) -> Tensor:
+        """Fuse ``objects`` (B*K, object_dim, h, w) with the image's part (B, ...) into (B*K, out_dim, h, w)."""
         block1, downsample = self.block1, self._block1_downsample
         channels = slice(self.image_dim, None)
         inner = block1.conv1.partial(F.relu(objects), channels)
-        inner = torch.unflatten(inner, 0, (batch, count)) + image.conv1[:, None]
+        inner = inner + for_each_object(image.conv1, len(objects))
         shortcut = downsample.partial(objects, channels)
-        shortcut = torch.unflatten(shortcut, 0, (batch, count)) + image.downsample[:, None]
-        fused = block1.conv2(F.relu(inner.flatten(0, 1))) + shortcut.flatten(0, 1)
+        shortcut = shortcut + for_each_object(image.downsample, len(objects))
+        fused = block1.conv2(F.relu(inner)) + shortcut
         fused = self.block2(fused + self.attention(fused))
-        return torch.unflatten(fused, 0, (batch, count))
+        return fused
+
+
+def for_each_object(shared: Tensor, count: int) -> Tensor:
+    """Return what a batch's images have (B, ...), as it goes with all their objects (count, ...), count = B*K.
+
+    An axis for the objects that comes and goes would lose the order of memory: with one object, torch takes channels
+    last for channels first after that, and all that follows takes several times as long.
+    """
+    return shared if len(shared) == 1 else shared.repeat_interleave(count // len(shared), dim=0)

@@ -42,5 +42,5 @@ class ValueEncoder(nn.Module):
         # Pooling before the rectifier is the published order; the two commute, and pooled maps are a quarter the size.
         x = F.relu(F.max_pool2d(self.conv1.normalised(x, self.bn1), 3, stride=2, padding=1))
         x = self.layer3(self.layer2(self.layer1(x)))
-        value: Tensor = self.fuser(self.fuser.image_part(f16), torch.unflatten(x, 0, (batch, count)))
-        return value
+        value: Tensor = self.fuser(self.fuser.image_part(f16), x)
+        return torch.unflatten(value, 0, (batch, count))

@@ -17,7 +17,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 TILES_AT_ONCE = 512
-"""Tiles transformed at once: their 36 planes stay near the processor and bounded in memory, whatever the image."""
+"""Tiles transformed at once at most: it bounds memory, whatever the image."""
+
+PLANES_TO_WEIGHTS = 0.75
+"""Size of what is transformed at once, against that of the weights that are read again for each such part: more does
+not stay near the processor, less reads the weights more often than it needs."""
 
 PAIRS_AT_ONCE = 1 << 14
 """Pairs of channels whose weights are transformed at once: in float64 they stay near the processor."""
@@ -74,7 +78,7 @@ def winograd_conv3x3(x: Tensor, planes: Tensor, bias: Tensor | None, tile: int) 
     pad = (0, 0, 1, across * tile + 1 - width, 1, down * tile + 1 - height)
     padded = F.pad(x.permute(0, 2, 3, 1), pad)
     result = padded.new_empty(batch, down * tile, across * tile, planes.shape[2])
-    rows = max(1, TILES_AT_ONCE // across)
+    rows = max(1, _tiles_at_once(*planes.shape[1:]) // across)
     for image, output in zip(padded, result, strict=True):
         for top in range(0, down, rows):
             bottom = min(top + rows, down)
@@ -84,6 +88,11 @@ def winograd_conv3x3(x: Tensor, planes: Tensor, bias: Tensor | None, tile: int) 
     if bias is not None:
         result += bias
     return result.permute(0, 3, 1, 2)
+
+
+def _tiles_at_once(in_channels: int, out_channels: int) -> int:
+    balanced = PLANES_TO_WEIGHTS * in_channels * out_channels / (in_channels + out_channels)
+    return min(TILES_AT_ONCE, int(balanced))
 
 
 def _convolve_strip(strip: Tensor, planes: Tensor, tile: int, grid: tuple[int, int]) -> Tensor:
