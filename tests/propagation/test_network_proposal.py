@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from moving_scene import MovingScene, Square
 from rotomem.errors import CancelledError
@@ -11,7 +12,8 @@ from rotomem.propagation.classical_motion import propose_objects
 from rotomem.propagation.flow import PlateFlow
 from rotomem.propagation.motion_critic import NetworkCritic
 from rotomem.propagation.network_motion import propose_by_networks
-from rotomem.propagation.network_proposal import network_proposal
+from rotomem.propagation.network_proposal import find_masks, network_proposal
+from rotomem.propagation.segmenter_proposal import segmenter_proposal
 from tiny_motion import tiny_motion_networks
 
 FRAMES = range(5, 13)
@@ -27,7 +29,7 @@ def test_their_masks_take_the_place_of_the_classical_ones(flow: PlateFlow) -> No
     networks = tiny_motion_networks()
     found = network_proposal(flow, classical, networks)
     assert (found.figures, found.gap) == (classical.figures, classical.gap), "the diagnosis stays"
-    expected = propose_by_networks(flow, FRAMES, networks, gap=classical.gap)
+    expected = find_masks(flow, classical, networks)
     shown = int((expected.masks.flatten(2).amax(dim=2) > 0.5).any(dim=0).sum())
     assert 0 < len(found.objects) <= shown
     strengths = [item.track.strength for item in found.objects]
@@ -39,6 +41,29 @@ def test_their_masks_take_the_place_of_the_classical_ones(flow: PlateFlow) -> No
             assert np.isclose(confidences[frame - FRAMES[0]], sighting.confidence, atol=1e-5).any()
     with pytest.raises(CancelledError):
         network_proposal(flow, classical, networks, cancelled=lambda: True)
+
+
+def test_what_a_young_segmenter_sees_is_linked_before_it_is_corrected(flow: PlateFlow) -> None:
+    classical = propose_objects(flow, FRAMES, plate_px=1.0, step=lambda: None)
+    networks = tiny_motion_networks()
+    given = find_masks(flow, classical, networks).flow_masks
+    linked = segmenter_proposal(flow, classical, networks.segmenter)
+    assert given.shape[:2] == (len(FRAMES), len(linked.main_objects()))
+    for frame in FRAMES:
+        sighting = linked.main_objects()[0].track.sightings.get(frame)
+        share = 0.0 if sighting is None else float(sighting.mask.unpack().mean())
+        assert float(given[frame - FRAMES[0], 0].mean()) == pytest.approx(share, abs=0.02)
+
+
+def test_published_networks_correct_what_their_segmenter_draws(
+    flow: PlateFlow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classical = propose_objects(flow, FRAMES, plate_px=1.0, step=lambda: None)
+    networks = tiny_motion_networks()
+    monkeypatch.setattr("rotomem.propagation.network_proposal.FlowConfig", lambda: networks.segmenter.config)
+    found = find_masks(flow, classical, networks)
+    expected = propose_by_networks(flow, FRAMES, networks, gap=classical.gap)
+    assert torch.equal(found.masks, expected.masks)
 
 
 def test_where_nothing_moves_they_are_not_asked() -> None:

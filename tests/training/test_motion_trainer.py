@@ -12,7 +12,15 @@ import pytest
 import torch
 
 from rotomem.errors import PlateMissingError, SettingError
-from rotomem.motion import Corrector, CorrectorConfig, FlowConfig, FlowSegmenter, Selector, SelectorConfig
+from rotomem.motion import (
+    Corrector,
+    CorrectorConfig,
+    FlowConfig,
+    FlowSegmenter,
+    Selector,
+    SelectorConfig,
+    normalise_frames,
+)
 from rotomem.motion.losses import mask_losses
 from rotomem.motion.selector import CORRECT
 from rotomem.motion.unet import Decoder
@@ -21,10 +29,12 @@ from rotomem.training.clips import HELD_OUT_SEED
 from rotomem.training.curves import draw_curves, palette_of
 from rotomem.training.motion_adaptation import adapt_networks, open_shots
 from rotomem.training.motion_clips import MotionSpec, imitate_flow_masks, make_motion_clips
+from rotomem.training.motion_exemplars import true_exemplars
 from rotomem.training.motion_start import FIRST_SHARE, TRANSFORMER_RATE
 from rotomem.training.motion_trainer import (
     TRAINERS,
     ClipShape,
+    CorrectorTrainer,
     FlowTrainer,
     MotionTrainingSettings,
     inside_masks,
@@ -133,15 +143,33 @@ def test_training_begins_with_small_masks_and_slow_transformers(tmp_path: Path, 
     trainer = make(settings(key_weights), tmp_path, tiny_config(what))
     shares = trainer.rate_shares()
     assert shares.keys() == dict(trainer.network.named_parameters()).keys()
+    slow = ("transformer", "encoder_posi", "encoder_query", "encoder_time", "embed", "slots")
     for name, share in shares.items():
-        convolution = "conv" in name
-        assert share == (1.0 if convolution else TRANSFORMER_RATE), name
+        held_back = any(part in name for part in slow) or (what == "flow" and "conv" not in name)
+        assert share == (TRANSFORMER_RATE if held_back else 1.0), name
     (decoder,) = (module for module in trainer.network.modules() if isinstance(module, Decoder))
+    if what == "corrector":
+        return
     drawn = decoder.conv.bias.sigmoid() if what != "selector" else decoder.conv.bias.softmax(dim=0)
     expected = torch.full((3,), FIRST_SHARE)
     if what == "selector":
         expected[CORRECT] = 1 - 2 * FIRST_SHARE
     assert torch.allclose(drawn, expected, atol=1e-6)
+
+
+def test_a_fresh_corrector_returns_the_masks_that_it_is_given(tmp_path: Path, key_weights: Path) -> None:
+    config = tiny_config("corrector")
+    assert isinstance(config, CorrectorConfig)
+    config = dataclasses.replace(config, width=4)
+    trainer = CorrectorTrainer(settings(key_weights), tmp_path, config)
+    clip = make_motion_clips(MotionSpec(seed=11, batch=1, frames=4, height=64, width=96, sprite_size=1.6))
+    images = normalise_frames(clip.images)
+    fine = torch.unflatten(trainer.features.fine(images.flatten(0, 1)), 0, (1, 4))
+    given = clip.masks
+    assert 0.01 < given.mean() < 0.5
+    with torch.no_grad():
+        logits = trainer.network(images, given, fine, true_exemplars(clip, fine)).logits
+    assert torch.equal((logits > 0).float(), given)
 
 
 def test_training_clips_never_reach_the_held_out_ones(tmp_path: Path, key_weights: Path) -> None:

@@ -178,5 +178,5 @@ class CorrectorConfig(_Sizes):
 
     @classmethod
     def small(cls, feature_dim: int = 128) -> CorrectorConfig:
-        """The same network at an eighth of the parameters; 128 features are those of our key encoder at stride 8."""
-        return cls(width=24, feature_dim=feature_dim, feedforward=192, alpha_width=128)
+        """The same network at a fourteenth of the parameters; 128 features are those of our key encoder at stride 8."""
+        return cls(width=16, feature_dim=feature_dim, feedforward=192, alpha_width=128)

@@ -49,12 +49,23 @@ def shot_tensors(
     Only the small tensors are held, so that a long shot takes a few hundred kilobytes a frame. Near the shot's ends,
     where there is no frame ``gap`` away in one direction, that flow is the other one turned round.
     """
-    height, width = size
-    images = torch.zeros(len(frames), 3, height, width)
+    return shot_images(flow, frames, size), shot_flows(flow, frames, size, gap=gap)
+
+
+def shot_images(
+    flow: PlateFlow, frames: range, size: tuple[int, int], *, step: Callable[[], None] = lambda: None
+) -> Tensor:
+    """Return frames (T, 3, H, W) in [0, 1]; see :func:`shot_tensors`.
+
+    Args:
+        step: called before each frame; may raise to stop.
+    """
+    images = torch.zeros(len(frames), 3, *size)
     for index, frame in enumerate(frames):
+        step()
         colours = resize_area(flow.colours(frame).astype(np.float32) / np.float32(255), size)
         images[index] = torch.from_numpy(colours).permute(2, 0, 1)
-    return images, shot_flows(flow, frames, size, gap=gap)
+    return images
 
 
 def shot_flows(

@@ -6,14 +6,18 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from rotomem.motion import MotionNetworks
+from rotomem.errors import CancelledError
+from rotomem.motion import FlowConfig, MotionMasks, MotionNetworks, look_at, refine, working_size
 from rotomem.propagation.classical_motion import MotionProposal, ProposedObject
 from rotomem.propagation.classical_motion.regions import PackedMask
 from rotomem.propagation.classical_motion.tracks import CERTAIN_IOU, Sighting, Track
 from rotomem.propagation.flow import PlateFlow, resize_area
-from rotomem.propagation.network_motion import propose_by_networks
+from rotomem.propagation.network_motion import propose_by_networks, shot_images
+from rotomem.propagation.segmenter_proposal import segmenter_proposal
 
 MOST_OBJECTS = 3
 
@@ -37,9 +41,7 @@ def network_proposal(
     """
     if not proposal.objects:
         return proposal
-    found = propose_by_networks(
-        flow, proposal.frames, networks, gap=proposal.gap, objects=MOST_OBJECTS, cancelled=cancelled
-    )
+    found = find_masks(flow, proposal, networks, cancelled=cancelled)
     masks, confidence = found.masks.float().numpy(), found.confidence.float().numpy()
     tracks = [
         track
@@ -50,6 +52,55 @@ def network_proposal(
     most = max((track.strength for track in tracks), default=1.0)
     objects = tuple(ProposedObject(track, track.strength / most) for track in tracks)
     return dataclasses.replace(proposal, objects=objects)
+
+
+def find_masks(
+    flow: PlateFlow,
+    proposal: MotionProposal,
+    networks: MotionNetworks,
+    *,
+    adapt_steps: int = 0,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> MotionMasks:
+    """Return the masks that the networks find in a shot in which something moves; T is that of ``proposal.frames``.
+
+    Published ones correct what their segmenter draws. Ours, which draws less steadily, is averaged along flow and
+    linked first, and the main objects of that are corrected.
+
+    Raises:
+        CancelledError: asked to stop.
+    """
+    frames = proposal.frames
+    if networks.segmenter.config == FlowConfig():
+        return propose_by_networks(
+            flow,
+            frames,
+            networks,
+            gap=proposal.gap,
+            objects=MOST_OBJECTS,
+            adapt_steps=adapt_steps,
+            cancelled=cancelled,
+        )
+
+    def step() -> None:
+        if cancelled():
+            raise CancelledError("cancelled; the finished mattes are kept")
+
+    size = working_size(*flow.size, area=networks.area)
+    linked = segmenter_proposal(flow, proposal, networks.segmenter, cancelled=cancelled)
+    appearance = look_at(shot_images(flow, frames, size, step=step), networks, size, step=step)
+    return refine(appearance, _masks_of(linked, size), networks, adapt_steps=adapt_steps, step=step)
+
+
+def _masks_of(proposal: MotionProposal, size: tuple[int, int]) -> Tensor:
+    """Return the main objects' masks (T, K, H, W) in {0, 1}, at most ``MOST_OBJECTS``."""
+    objects = proposal.main_objects()[:MOST_OBJECTS]
+    masks = torch.zeros(len(proposal.frames), len(objects), *size)
+    for k, item in enumerate(objects):
+        for frame, sighting in item.track.sightings.items():
+            small = resize_area(sighting.mask.unpack().astype(np.float32), size) > 0.5
+            masks[frame - proposal.frames.start, k] = torch.from_numpy(small)
+    return masks
 
 
 def _track(flow: PlateFlow, frames: range, masks: NDArray[np.float32], confidence: NDArray[np.float32]) -> Track:

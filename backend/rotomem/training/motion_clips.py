@@ -18,6 +18,7 @@ OBJECTS = 3
 PRESENT_AREA = 0.002
 ESTIMATED_SCALE = 2
 LOSE_PART, GAIN_PART, SHIFTED, LOST, DEFORMED = 0.45, 0.35, 0.3, 0.1, 0.6
+LASTING = 0.5
 SOUND = 0.25
 """Share of frames whose masks are left as they are, so that there are exemplars to find."""
 
@@ -31,6 +32,7 @@ class MotionSpec:
         frames: T; height, width: pixels, multiples of 16.
         difficulty: of the shots, 0 to 1.
         real_flow: chance that the flow is estimated (DIS), not a noisy copy of the exact one.
+        sprite_size: as in ``generate_batch``; at 1 the objects cover 4 % of the picture on average.
     """
 
     seed: int
@@ -40,6 +42,7 @@ class MotionSpec:
     width: int
     difficulty: float = 1.0
     real_flow: float = 0.5
+    sprite_size: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,7 @@ def make_motion_clips(
         targets=OBJECTS,
         photographs=photographs,
         movers=True,
+        sprite_size=spec.sprite_size,
     )
     forward, backward = estimate_flows(shots, generator=generator, real_share=float(estimated))
     size = (spec.height, spec.width)
@@ -129,17 +133,21 @@ def imitate_flow_masks(truth: Tensor, *, generator: torch.Generator) -> Tensor:
     """Return masks (B, T, K, H, W) in {0, 1} with what flow does to them.
 
     Limbs that stand still are lost, things nearby that move alike are gained, edges swell and shrink, masks are
-    displaced, and on some frames there is none. Frames differ, and some are sound: those are the ones to select.
+    displaced, and on some frames there is none. Frames differ, and some are sound: those are the ones to select. In
+    ``LASTING`` of the clips a limb that is lost, and a thing that is gained, stays so: flow repeats itself.
     """
     batch, frames, count, height, width = truth.shape
     flat = (truth > 0.5).float().flatten(0, 1)
     each = batch * frames
+    lasting = torch.rand((batch, 1, 1, 1, 1), generator=generator, device=truth.device) < LASTING
 
     def some(share: float) -> Tensor:
         return (torch.rand((each, count), generator=generator, device=truth.device) < share)[..., None, None]
 
     def blobs(cells: int, level: float) -> Tensor:
-        return smooth_noise((each, count, height, width), cells=cells, generator=generator) > level
+        noise = smooth_noise((each, count, height, width), cells=cells, generator=generator)
+        by_clip = torch.unflatten(noise, 0, (batch, frames))
+        return torch.where(lasting, by_clip[:, :1], by_clip).flatten(0, 1) > level
 
     radius = max(1, height // 48)
     swollen = F.max_pool2d(flat, 2 * radius + 1, stride=1, padding=radius)

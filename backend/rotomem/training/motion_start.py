@@ -1,4 +1,4 @@
-"""How the motion networks start to learn: their transformers near the identity, and slowly; their masks small.
+"""How the motion networks start to learn: transformers near the identity, and slowly; masks small, or as given.
 
 Their post-norm transformers forget the clip otherwise. Objects cover a thirtieth of a picture, so what lowers the loss
 first is to draw less everywhere; the shortest way to that is to make all tokens alike, and once they are (a spread of
@@ -12,16 +12,24 @@ import math
 import torch
 from torch import nn
 
+from rotomem.motion import Corrector
+from rotomem.motion.flow_segmenter import DecoderLayer
 from rotomem.motion.selector import CORRECT
-from rotomem.motion.transformer import Attention
-from rotomem.motion.unet import ConvBlock, Decoder
+from rotomem.motion.slot_attention import SlotDecoderLayer
+from rotomem.motion.transformer import Attention, EncoderLayer, Mlp, Projection
+from rotomem.motion.unet import Decoder
 
 TRANSFORMER_RATE = 0.05
-"""Of the peak rate of learning, for all that is no convolution."""
+"""Of the peak rate of learning, for the kinds that a network's trainer names."""
+TRANSFORMERS = (EncoderLayer, SlotDecoderLayer, Projection, nn.Embedding)
+ALL_BUT_CONVOLUTIONS = (*TRANSFORMERS, DecoderLayer, Mlp)
 FIRST_BRANCH = 0.1
 """Of their usual size, the weights with which attention and MLPs add to a token at first."""
 FIRST_SHARE = 0.05
 """Of the picture, that is drawn at first."""
+GIVEN_GAIN, GIVEN_DOUBT = 2.0, -1.0
+"""Logits of a given mask are its normalised values (at 3 % of the picture 5.7 inside, at 80 % 0.5) times the one plus
+the other: inside of anything that covers less than four fifths of the picture they are above 0."""
 
 
 def begin_gently(network: nn.Module) -> None:
@@ -46,12 +54,36 @@ def begin_without_errors(network: nn.Module) -> None:
                 module.conv.bias[CORRECT] = math.log((1 - 2 * FIRST_SHARE) / FIRST_SHARE)  # type: ignore[index]
 
 
-def rate_shares(network: nn.Module) -> dict[str, float]:
-    """Return the share of the rate of learning by the parameter's name: 1 in the U-Net's halves, else less."""
-    fast = {
+def begin_with_given_masks(network: Corrector) -> None:
+    """Let a fresh corrector return the masks that it is given, above a small doubt; in place.
+
+    Drawing them again is what a corrector learns first, and takes as long as all that it learns afterwards. Object k's
+    mask passes through channel k of each block at full size; the norms there leave its two values two.
+    """
+    encoder, decoder = network.rgbmaskenc.encoder_rgbmask, network.rgbmaskdec.decoder_m
+    width = network.config.width
+    passed = range(min(width, network.config.objects))
+    last = decoder.get_submodule("decoder1")
+    passes = ((encoder.encoder1_mask, 0), (encoder.encoder1, width), (last, width))
+    with torch.no_grad():
+        for block, beside in passes:
+            first, second = (module for module in block.modules() if isinstance(module, nn.Conv2d))
+            for convolution, offset in ((first, beside), (second, 0)):
+                for channel in passed:
+                    convolution.weight[channel] = 0
+                    convolution.weight[channel, offset + channel, 1, 1] = 1
+        decoder.conv.weight.mul_(FIRST_BRANCH)
+        for channel in passed:
+            decoder.conv.weight[channel, channel] = GIVEN_GAIN
+        decoder.conv.bias.fill_(GIVEN_DOUBT)  # type: ignore[union-attr]
+
+
+def rate_shares(network: nn.Module, *, slow: tuple[type[nn.Module], ...]) -> dict[str, float]:
+    """Return each parameter's share of the rate of learning by its name: not 1 in modules of the ``slow`` kinds."""
+    held_back = {
         f"{name}.{own}"
         for name, module in network.named_modules()
-        if isinstance(module, (ConvBlock, Decoder))
+        if isinstance(module, slow)
         for own, _ in module.named_parameters()
     }
-    return {name: 1.0 if name in fast else TRANSFORMER_RATE for name, _ in network.named_parameters()}
+    return {name: TRANSFORMER_RATE if name in held_back else 1.0 for name, _ in network.named_parameters()}

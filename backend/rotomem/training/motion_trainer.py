@@ -64,10 +64,11 @@ class ClipShape:
 
 CPU_SHAPES = {
     "flow": ClipShape(3, 4, 64, 112),
-    "selector": ClipShape(2, 5, 64, 112),
-    "corrector": ClipShape(2, 5, 64, 112),
+    "selector": ClipShape(1, 5, 96, 160),
+    "corrector": ClipShape(1, 5, 96, 160),
 }
-"""Small: a CPU takes more steps so, and norms by instance and positions from -1 to 1 carry over to other sizes."""
+"""The segmenter's are small: a CPU takes more steps so, and norms by instance and positions from -1 to 1 carry over to
+other sizes. What sees appearance needs the size that it is used at: features are 16 and 8 times coarser."""
 CUDA_SHAPES = {
     "flow": ClipShape(16, 12, 128, 224),
     "selector": ClipShape(8, 8, 128, 224),
@@ -109,9 +110,14 @@ class _MotionTrainer(Trainer[Network, MotionClips, Scores]):
 
     Attributes:
         estimated_flow: chance of a step that its flow is DIS's. Selector and corrector see no flow.
+        sprite_size: of the clips' sprites. Appearance needs more pixels than motion: at 1, half of the objects cover
+            less than a fortieth of the picture, a few cells of the features.
+        slow: what learns at a share of the rate.
     """
 
     estimated_flow = 0.0
+    sprite_size = 1.6
+    slow: tuple[type[nn.Module], ...] = motion_start.TRANSFORMERS
 
     def __init__(
         self, settings: MotionTrainingSettings, folder: Path, make: type[Network], config: Configuration
@@ -143,11 +149,14 @@ class _MotionTrainer(Trainer[Network, MotionClips, Scores]):
             width=shape.width,
             difficulty=schedule.difficulty_at(progress),
             real_flow=0.0 if self.device.type == "cuda" else self.estimated_flow,
+            sprite_size=self.sprite_size,
         )
 
     def score_average(self) -> Scores:
         if not self._held_out:
-            self._held_out = held_out_clips(self.settings.validation_groups, device=self.device)
+            self._held_out = held_out_clips(
+                self.settings.validation_groups, device=self.device, sprite_size=self.sprite_size
+            )
         network = self._fresh().to(self.device)
         network.load_state_dict(self.state.average)
         return self.score(network, self._held_out)
@@ -157,7 +166,7 @@ class _MotionTrainer(Trainer[Network, MotionClips, Scores]):
         """Return the held-out scores of a network."""
 
     def rate_shares(self) -> Mapping[str, float]:
-        return motion_start.rate_shares(self.network)
+        return motion_start.rate_shares(self.network, slow=self.slow)
 
     def _fresh(self) -> Network:
         network = self._make(self.config)
@@ -173,6 +182,8 @@ class FlowTrainer(_MotionTrainer[FlowSegmenter, FlowScores]):
     """
 
     estimated_flow = 0.15
+    sprite_size = 1.0
+    slow = motion_start.ALL_BUT_CONVOLUTIONS
 
     def __init__(self, settings: MotionTrainingSettings, folder: Path, config: FlowConfig | None = None) -> None:
         super().__init__(settings, folder, FlowSegmenter, config or FlowConfig.small())
@@ -233,6 +244,11 @@ class CorrectorTrainer(_MotionTrainer[Corrector, CorrectorScores]):
         if self.device.type == "cuda":
             for module in (self.network.rgbmaskenc.encoder_rgbmask, self.network.rgbmaskdec):
                 module.compile()
+
+    def _fresh(self) -> Corrector:
+        network = super()._fresh()
+        motion_start.begin_with_given_masks(network)
+        return network
 
     def losses_on(self, clip: MotionClips) -> dict[str, Tensor]:
         images = normalise_frames(clip.images)

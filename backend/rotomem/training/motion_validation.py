@@ -50,10 +50,11 @@ class CorrectorScores:
 
 
 @lru_cache(maxsize=1)
-def held_out_clips(count: int, *, device: torch.device) -> list[MotionClips]:
+def held_out_clips(count: int, *, device: torch.device, sprite_size: float) -> list[MotionClips]:
     """Make the clips, once, on the CPU whatever the device, so that scores from both can be compared."""
     specs = [
-        MotionSpec(HELD_OUT_SEED + index * BATCH, BATCH, FRAMES, HEIGHT, WIDTH, real_flow=0.5) for index in range(count)
+        MotionSpec(HELD_OUT_SEED + index * BATCH, BATCH, FRAMES, HEIGHT, WIDTH, real_flow=0.5, sprite_size=sprite_size)
+        for index in range(count)
     ]
     return [make_motion_clips(spec).to(device) for spec in specs]
 

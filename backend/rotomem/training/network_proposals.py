@@ -12,13 +12,15 @@ from torch import Tensor
 
 from rotomem.engine_names import SHIPPED_WEIGHTS
 from rotomem.matte import snap_edges
-from rotomem.motion import look_at, refine, segment_flow, working_size
+from rotomem.motion import segment_flow, working_size
 from rotomem.motion.correction import assign_pixels
+from rotomem.propagation.classical_motion import propose_objects
 from rotomem.propagation.classical_motion.evidence import choose_gap
 from rotomem.propagation.engine import Image
 from rotomem.propagation.flow import PlateFlow, resize_area
 from rotomem.propagation.motion_networks import CORRECTOR, FLOW, SELECTOR, find_motion_weights, load_motion_networks
-from rotomem.propagation.network_motion import shot_tensors
+from rotomem.propagation.network_motion import shot_flows
+from rotomem.propagation.network_proposal import find_masks
 from rotomem.training.footage import Footage
 from rotomem.training.metrics import Mask
 
@@ -46,24 +48,21 @@ class NetworkProposer:
         self.sha256 = hashlib.sha256(content + str(adapt_steps).encode()).hexdigest()
 
     def __call__(self, clip: Footage, longer_side_px: int) -> dict[str, tuple[Mask, float]]:
-        """Return mattes (T, H, W) and the seconds that it takes to get so far, flow and all, by stage."""
+        """Return mattes (T, H, W) and seconds, by stage; flow's are in those of the first, which computes it."""
         started = time.monotonic()
         plate, frames = PlateFlow(clip, longer_side_px=longer_side_px), range(len(clip.truth))
         size = working_size(*plate.size, area=self._networks.area)
-        images, flows = shot_tensors(plate, frames, size, gap=choose_gap(plate, frames))
+        flows = shot_flows(plate, frames, size, gap=choose_gap(plate, frames))
         masks = segment_flow(flows, self._networks, size)
-        segmented = time.monotonic() - started
-        appearance = look_at(images, self._networks, size)
-        found = refine(appearance, masks, self._networks)
-        corrected = time.monotonic() - started
-        results = {
-            FLOW_MASKS: (_plate_mattes(clip, masks), segmented),
-            CORRECTED: (_plate_mattes(clip, found.masks), corrected),
-        }
-        if self._adapt_steps:
+        results = {FLOW_MASKS: (_plate_mattes(clip, masks), time.monotonic() - started)}
+        for name, steps in zip(self.names[1:], (0, self._adapt_steps), strict=False):
             started = time.monotonic()
-            adapted = refine(appearance, masks, self._networks, adapt_steps=self._adapt_steps)
-            results[ADAPTED] = (_plate_mattes(clip, adapted.masks), corrected + time.monotonic() - started)
+            proposal = propose_objects(plate, frames, plate_px=max(clip.size) / max(plate.size), step=lambda: None)
+            mattes = np.zeros((len(frames), *clip.size), dtype=np.bool_)
+            if proposal.objects:
+                found = find_masks(plate, proposal, self._networks, adapt_steps=steps)
+                mattes = _plate_mattes(clip, found.masks)
+            results[name] = (mattes, time.monotonic() - started)
         return results
 
 

@@ -127,8 +127,8 @@ class FeatureFusion(nn.Module):
         shortcut = downsample.partial(objects, channels)
         shortcut = shortcut + for_each_object(image.downsample, len(objects))
         fused = block1.conv2(F.relu(inner)) + shortcut
-        fused = self.block2(fused + self.attention(fused))
-        return fused
+        refined: Tensor = self.block2(fused + self.attention(fused))
+        return refined
 
 
 def for_each_object(shared: Tensor, count: int) -> Tensor:

@@ -72,8 +72,10 @@ def select(record: Record, index: Any) -> Record:
     return replace(record, **arrays)  # type: ignore[type-var]
 
 
-def sample_cast(draws: Draws, difficulty: float, targets: int, *, movers: bool = False) -> Cast:
-    """Choose layers, sizes, depths and targets of every shot; ``movers`` as in ``generate_batch``."""
+def sample_cast(
+    draws: Draws, difficulty: float, targets: int, *, movers: bool = False, sprite_size: float = 1.0
+) -> Cast:
+    """Choose layers, sizes, depths and targets of every shot; ``movers``, ``sprite_size`` as in ``generate_batch``."""
     active, chain = _sample_active(draws, difficulty)
     if movers:
         active[:, Slot.EXTRA_B] = False
@@ -83,10 +85,12 @@ def sample_cast(draws: Draws, difficulty: float, targets: int, *, movers: bool =
     look[:, [Slot.LIMB_A, Slot.LIMB_B, Slot.TWIN]] = Slot.HERO
     outline = np.tile(np.arange(SLOTS), (draws.count, 1))
     outline[:, Slot.TWIN] = np.where(identical & ~chain, Slot.HERO, Slot.TWIN)
+    size = _sample_sizes(draws, chain=chain, identical=identical)
+    size[:, SPRITES] *= sprite_size
     return Cast(
         active=active,
         inverse_depth=_sample_depth(draws),
-        size=_sample_sizes(draws, chain=chain, identical=identical),
+        size=size,
         look=look,
         outline=outline,
         share=_assign_movers(active, targets) if movers else _assign_targets(draws, active, chain, difficulty, targets),

@@ -35,6 +35,7 @@ class ShotFormat:
     difficulty: float
     plain: bool
     movers: bool = False
+    sprite_size: float = 1.0
 
     @property
     def aspect(self) -> float:
@@ -66,7 +67,9 @@ class Scene:
 def plan_scene(draws: Draws, shot_format: ShotFormat) -> Scene:
     """Decide everything about one shot per seed."""
     frames, difficulty = shot_format.frames, shot_format.difficulty
-    cast = sample_cast(draws, difficulty, shot_format.targets, movers=shot_format.movers)
+    cast = sample_cast(
+        draws, difficulty, shot_format.targets, movers=shot_format.movers, sprite_size=shot_format.sprite_size
+    )
     light, recording = sample_lighting(draws, frames, difficulty), sample_recording(draws, frames, difficulty)
     if shot_format.plain:
         light, recording = lighting.without_effects(light), camera.without_effects(recording)

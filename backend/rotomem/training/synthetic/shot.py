@@ -73,6 +73,7 @@ def generate_batch(
     samples: int = 3,
     plain: bool = False,
     movers: bool = False,
+    sprite_size: float = 1.0,
 ) -> ShotBatch:
     """Make one shot per seed.
 
@@ -90,6 +91,7 @@ def generate_batch(
         plain: leave out motion blur, defocus, shadows, changes of light, grain and JPEG.
         movers: every sprite is a target, and none is more than one; there are at most three. What lies in front of the
             background as its own layer without being a sprite is background.
+        sprite_size: how much larger sprites are than they would be, above 0.
     """
     if not seeds or frames < 1 or min(height, width) < 32 or not 1 <= targets <= 3 or samples % 2 == 0:
         raise ValueError(
@@ -98,7 +100,7 @@ def generate_batch(
         )
     if photographs is not None and photographs.device.type != torch.device(device).type:
         raise ValueError(f"photographs are on {photographs.device}; load them with device={str(device)!r}")
-    shot_format = ShotFormat(frames, height, width, targets, samples, difficulty, plain, movers)
+    shot_format = ShotFormat(frames, height, width, targets, samples, difficulty, plain, movers, sprite_size)
     with _full_precision(torch.device(device)):
         return _render_scene(plan_scene(Draws(seeds), shot_format), torch.device(device), photographs).to(dtype)
 
