@@ -99,12 +99,12 @@ class Attention(nn.Module):
         """Return what ``queries`` (N, L, width) read from ``keys`` (N, M, width), of shape (N, L, width).
 
         Args:
-            query_frames: (L,) the frame that each query is of; with ``key_frames`` (M,), pairs of one frame are left
-                out. Where all tokens are of one frame there is nothing else to look at, and none are.
+            query_frames: (L,) the frame that each query is of; with ``key_frames`` (M,), which must hold another frame
+                for each, pairs of one frame are left out.
             scores_at_once: query-key pairs per block and head. It decides memory, never the result.
         """
         query, key, value = self.project(queries, keys)
-        if query_frames is None or key_frames is None or _one_frame(query_frames, key_frames):
+        if query_frames is None or key_frames is None:
             return self.merge(F.scaled_dot_product_attention(query, key, value))
         rows = max(1, scores_at_once // key.shape[2])
         attended = [
@@ -128,7 +128,7 @@ class EncoderLayer(nn.Module):
         self.norm1 = LayerNorm(width)
         self.norm2 = LayerNorm(width)
 
-    def forward(self, tokens: Tensor, frames: Tensor, scores_at_once: int) -> Tensor:
+    def forward(self, tokens: Tensor, frames: Tensor | None, scores_at_once: int) -> Tensor:
         looked = self.self_attn(tokens, tokens, query_frames=frames, key_frames=frames, scores_at_once=scores_at_once)
         tokens = self.norm1(tokens + looked)
         passed: Tensor = self.norm2(tokens + self.linear2(F.relu(self.linear1(tokens))))
@@ -136,13 +136,13 @@ class EncoderLayer(nn.Module):
 
 
 class TransformerEncoder(nn.Module):
-    """Encoder layers one after another: tokens (N, L, width), of frames (L,)."""
+    """Encoder layers one after another: tokens (N, L, width), of frames (L,), or of a single one (None)."""
 
     def __init__(self, width: int, heads: int, feedforward: int, layers: int) -> None:
         super().__init__()
         self.layers = nn.ModuleList(EncoderLayer(width, heads, feedforward) for _ in range(layers))
 
-    def forward(self, tokens: Tensor, frames: Tensor, scores_at_once: int) -> Tensor:
+    def forward(self, tokens: Tensor, frames: Tensor | None, scores_at_once: int) -> Tensor:
         for layer in self.layers:
             tokens = layer(tokens, frames, scores_at_once)
         return tokens
@@ -167,7 +167,9 @@ class ClipEncoder(nn.Module):
         """Return features (N, T, h, w, width) of the same shape; each of the N clips is read on its own."""
         count, height, width = features.shape[1:4]
         tokens = features + self.encoder_positime(grid_positions(count, height, width, like=features))
-        frames = torch.arange(count, device=features.device).repeat_interleave(height * width)
+        # In a clip of one frame there is nothing else to look at.
+        several = count > 1
+        frames = torch.arange(count, device=features.device).repeat_interleave(height * width) if several else None
         clips = [self.transformer_encoder(clip[None], frames, scores_at_once) for clip in tokens.flatten(1, 3).unbind()]
         encoded: Tensor = torch.unflatten(torch.cat(clips), 1, (count, height, width))
         return encoded
@@ -177,8 +179,3 @@ def head_products(queries: Tensor, keys: Tensor, heads: int) -> Tensor:
     """Return each head's plain dot products (N, Q, M, heads) of queries (N, Q, width) and keys (N, M, width)."""
     by_head = [torch.unflatten(tokens, 2, (heads, -1)) for tokens in (queries, keys)]
     return torch.einsum("nqhd,nmhd->nqmh", *by_head)
-
-
-def _one_frame(query_frames: Tensor, key_frames: Tensor) -> bool:
-    first = key_frames[0]
-    return bool((key_frames == first).all()) and bool((query_frames == first).all())
