@@ -191,8 +191,10 @@ def test(further):
 def run(command, quiet=False):
     output = subprocess.DEVNULL if quiet else None
     environment = dict(os.environ, PYTHONNOUSERSITE="1")
-    # Two OpenMP threads that spin on shared cores can be ten times slower than one.
-    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # As in rotomem/openmp.py: threads that spin for long on shared cores, or sleep at once on idle ones, are slow.
+    if "OMP_WAIT_POLICY" not in environment:
+        environment["OMP_WAIT_POLICY"] = "PASSIVE"
+        environment.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         return subprocess.run(
             [str(part) for part in command], cwd=str(ROOT), stdout=output, stderr=output, env=environment, check=False

@@ -12,6 +12,7 @@ from rotomem import __version__
 from rotomem.commands import COMMANDS
 from rotomem.config import Settings
 from rotomem.errors import RotomemError
+from rotomem.openmp import wait_briefly
 from rotomem_client.errors import ClientError, DaemonUnreachableError, RefusedError
 
 log = logging.getLogger(__name__)
@@ -96,7 +97,6 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefa
 
 
 def _limit_threads(threads: int) -> None:
-    # Spinning OpenMP threads on shared cores can be ten times slower than sleeping ones; read when torch loads.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    wait_briefly()
     if threads:
         os.environ["OMP_NUM_THREADS"] = str(threads)

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 
 from rotomem.commands import train
 from rotomem.config import Settings
 from rotomem.errors import RotomemError
+from rotomem.openmp import wait_briefly
 
 
 def main() -> int:
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    wait_briefly()
     parser = argparse.ArgumentParser(
         prog="python -m rotomem.training",
         epilog=train.EXAMPLES,
