@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from moving_scene import MovingScene, Square
+from rotomem.motion import Corrector, CorrectorConfig, FlowSegmenter, Selector, SelectorConfig
 from rotomem.propagation.motion_exemplars import Exemplar
+from rotomem.propagation.motion_networks import CORRECTOR, FLOW, SELECTOR
 from rotomem.training.motion_evaluation import measure_proposals
 from rotomem.training.motion_use_evaluation import describe_exemplars, measure_uses
+from rotomem.vos import save_weights
+from tiny_motion import TINY_CORRECTOR, TINY_FLOW, TINY_SELECTOR
 
 FRAMES = 8
+MAKERS: dict[str, Any] = {FLOW: FlowSegmenter, SELECTOR: Selector, CORRECTOR: Corrector}
+SMALL_SELECTOR = dataclasses.replace(TINY_SELECTOR, feature_dim=SelectorConfig.small().feature_dim)
+SMALL_CORRECTOR = dataclasses.replace(TINY_CORRECTOR, feature_dim=CorrectorConfig.small().feature_dim)
+"""They see with the key encoder that ships."""
 
 
 class Scene(MovingScene):
@@ -44,6 +54,20 @@ def test_each_use_is_measured_beside_the_engine_alone(tmp_path: Path) -> None:
     again = measure_uses([source], ["warp"], ["off", "correct", "exemplars"], [0, 1], out=tmp_path)
     assert again == report
     assert source.opened == 3
+
+
+def test_correction_by_networks_is_measured_beside_that_without(tmp_path: Path) -> None:
+    networks = tmp_path / "networks"
+    networks.mkdir()
+    for name, config in ((FLOW, TINY_FLOW), (SELECTOR, SMALL_SELECTOR), (CORRECTOR, SMALL_CORRECTOR)):
+        network = MAKERS[name](config)
+        save_weights(network.state_dict(), networks / f"{name}.safetensors", config)
+    report = measure_uses([SceneSource()], ["warp"], ["off", "correct"], [1], out=tmp_path, networks=networks)
+    alone, corrected = report.scores
+    assert corrected.condition.engine == "warp correct by networks"
+    assert corrected.condition.weights_sha256
+    assert not alone.condition.weights_sha256
+    assert 0 <= corrected.j <= 1
 
 
 def test_the_proposal_is_measured_without_any_annotation(tmp_path: Path) -> None:

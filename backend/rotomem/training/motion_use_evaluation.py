@@ -21,13 +21,14 @@ from rotomem.propagation import Engine, make_engine
 from rotomem.propagation.classical_motion import MotionProposal, propose_objects
 from rotomem.propagation.criticised_engine import CriticisedEngine
 from rotomem.propagation.flow import PlateFlow
-from rotomem.propagation.motion_critic import ClassicalCritic
+from rotomem.propagation.motion_critic import ClassicalCritic, Critic, NetworkCritic
 from rotomem.propagation.motion_exemplars import (
     Exemplar,
     TakesExemplars,
     find_exemplars,
     propagate_exemplars,
 )
+from rotomem.propagation.motion_networks import load_motion_networks
 from rotomem.session.motion_task import FLOW_SIDE_PX
 from rotomem.training.evaluation import annotated_frames, score_mattes
 from rotomem.training.footage import Footage, FootageSource, find_clips
@@ -35,9 +36,10 @@ from rotomem.training.matte_samples import sampled_frames, save_samples
 from rotomem.training.measurement_log import MeasurementLog
 from rotomem.training.metrics import Mask, binarise, region_j
 from rotomem.training.motion_evaluation import MEASUREMENTS, SAMPLES_FOLDER, score_unions, show, tell
+from rotomem.training.network_proposals import networks_sha256
 from rotomem.training.scores import ClipScore, Condition, EvaluationReport, format_table
 
-USES = ("off", "correct", "exemplars")
+OFF, CORRECT, EXEMPLARS = USES = ("off", "correct", "exemplars")
 
 
 def measure_uses(
@@ -48,6 +50,7 @@ def measure_uses(
     *,
     out: Path,
     processing_size: int = 0,
+    networks: Path | None = None,
 ) -> EvaluationReport:
     """Measure what ``out`` does not hold yet.
 
@@ -56,6 +59,7 @@ def measure_uses(
         uses: of ``USES``.
         counts: numbers of annotated frames.
         processing_size: shorter side at which engines work, pixels; 0 is each one's own.
+        networks: folder of the motion networks that are to correct; the classical critic does, if None.
 
     Raises:
         OutputUnwritableError: ``out`` cannot be written.
@@ -63,27 +67,31 @@ def measure_uses(
     log = MeasurementLog(out / MEASUREMENTS)
     scores = []
     for count, engine_name, use, source in product(counts, engines, uses, footage):
-        if (use == "exemplars" and engine_name != "xmem" and count) or (use != "exemplars" and not count):
+        if (use == EXEMPLARS and engine_name != "xmem" and count) or (use != EXEMPLARS and not count):
             continue
-        label = engine_name if use == "off" else f"{engine_name} {use}"
-        condition = Condition(set=source.set, clip=source.name, engine=label, annotations=count)
+        label, sha256 = engine_name if use == OFF else f"{engine_name} {use}", ""
+        if use == CORRECT and networks is not None:
+            label, sha256 = f"{label} by networks", networks_sha256(networks)
+        condition = Condition(set=source.set, clip=source.name, engine=label, annotations=count, weights_sha256=sha256)
         fingerprint = f"{source.fingerprint}@{FLOW_SIDE_PX}/{processing_size}"
         score = log.find(condition, fingerprint)
         if score is None:
             weights_dir = Settings.load().weights_dir
             engine = make_engine(engine_name, weights_dir=weights_dir, tune=False, processing_size=processing_size)
-            score = _measure(source.open(), engine, use, condition, out)
+            score = _measure(source.open(), engine, use, condition, out, networks)
             log.add(score, fingerprint)
             show(score)
         scores.append(score)
     return EvaluationReport(tuple(scores))
 
 
-def _measure(clip: Footage, engine: Engine, use: str, condition: Condition, out: Path) -> ClipScore:
+def _measure(
+    clip: Footage, engine: Engine, use: str, condition: Condition, out: Path, networks: Path | None
+) -> ClipScore:
     truth = clip.truth
     given = annotated_frames(condition.annotations, len(truth)) if condition.annotations else []
     started = time.monotonic()
-    mattes = _without_annotation(clip, engine) if not given else _with_annotations(clip, engine, use, given)
+    mattes = _with_annotations(clip, engine, use, given, networks) if given else _without_annotation(clip, engine)
     seconds = time.monotonic() - started
     save_samples(out / SAMPLES_FOLDER, condition, np.asarray(mattes[sampled_frames(given, len(mattes))].any(axis=1)))
     if not given:
@@ -91,15 +99,20 @@ def _measure(clip: Footage, engine: Engine, use: str, condition: Condition, out:
     return dataclasses.replace(score_mattes(mattes, binarise(truth), given, condition), seconds=seconds)
 
 
-def _with_annotations(clip: Footage, engine: Engine, use: str, given: Sequence[int]) -> Mask:
+def _with_annotations(clip: Footage, engine: Engine, use: str, given: Sequence[int], networks: Path | None) -> Mask:
     names = [f"object_{index + 1}" for index in range(clip.truth.shape[1])]
     annotations = {frame: dict(zip(names, clip.truth[frame], strict=True)) for frame in given}
     flow = PlateFlow(clip, longer_side_px=FLOW_SIDE_PX)
-    if use == "exemplars" and isinstance(engine, TakesExemplars):
+    if use == EXEMPLARS and isinstance(engine, TakesExemplars):
         engine.exemplars = find_exemplars(clip, flow, [_propose(clip, flow)], names, annotations)
         tell(describe_exemplars(engine.exemplars, names, clip))
-    if use == "correct":
-        engine = CriticisedEngine(engine, ClassicalCritic([_propose(clip, flow)]), flow, correct=True)
+    if use == CORRECT:
+        critic: Critic = (
+            ClassicalCritic([_propose(clip, flow)])
+            if networks is None
+            else NetworkCritic(flow, load_motion_networks(networks))
+        )
+        engine = CriticisedEngine(engine, critic, flow, correct=True)
     mattes = np.zeros(clip.truth.shape, dtype=np.bool_)
     for result in engine.propagate(clip, annotations, names, range(len(clip.truth)), cancelled=lambda: False):
         mattes[result.frame] = binarise(result.mattes)
@@ -143,6 +156,7 @@ def main() -> None:
     parser.add_argument("--engines", default="warp", help="comma-separated: warp, xmem")
     parser.add_argument("--uses", default=",".join(USES), help="comma-separated")
     parser.add_argument("--annotations", default="0,1,3", help="comma-separated numbers of annotated frames")
+    parser.add_argument("--networks", type=Path, help="folder of the motion networks that correct (default: classical)")
     parser.add_argument("--size", type=int, default=0, help="shorter side at which engines work (default: their own)")
     parser.add_argument("--out", type=Path, required=True, help="keeps every measurement; the same command goes on")
     options = parser.parse_args()
@@ -156,6 +170,7 @@ def main() -> None:
         [int(count) for count in options.annotations.split(",")],
         out=options.out,
         processing_size=options.size,
+        networks=options.networks,
     )
     tell(format_table(report))
 

@@ -43,9 +43,7 @@ class NetworkProposer:
         self._networks = load_motion_networks(folder, key_weights=key_weights)
         self._adapt_steps = adapt_steps
         self.names = (FLOW_MASKS, CORRECTED, *([ADAPTED] if adapt_steps else []))
-        files = [find_motion_weights(folder, name) for name in (FLOW, SELECTOR, CORRECTOR)]
-        content = b"".join(path.read_bytes() for path in files if path is not None)
-        self.sha256 = hashlib.sha256(content + str(adapt_steps).encode()).hexdigest()
+        self.sha256 = hashlib.sha256((networks_sha256(folder) + str(adapt_steps)).encode()).hexdigest()
 
     def __call__(self, clip: Footage, longer_side_px: int) -> dict[str, tuple[Mask, float]]:
         """Return mattes (T, H, W) and seconds, by stage; flow's are in those of the first, which computes it."""
@@ -64,6 +62,12 @@ class NetworkProposer:
                 mattes = _plate_mattes(clip, found.masks)
             results[name] = (mattes, time.monotonic() - started)
         return results
+
+
+def networks_sha256(folder: Path) -> str:
+    """Return the SHA-256 of the three networks' files in a folder."""
+    files = [find_motion_weights(folder, name) for name in (FLOW, SELECTOR, CORRECTOR)]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files if path is not None)).hexdigest()
 
 
 def _plate_mattes(clip: Footage, probabilities: Tensor) -> Mask:
