@@ -25,6 +25,7 @@ from rotomem.motion.losses import mask_losses
 from rotomem.motion.selector import CORRECT
 from rotomem.motion.unet import Decoder
 from rotomem.propagation.motion_networks import load_motion_network
+from rotomem.training import motion_clips
 from rotomem.training.clips import HELD_OUT_SEED
 from rotomem.training.curves import draw_curves, palette_of
 from rotomem.training.motion_adaptation import adapt_networks, open_shots
@@ -138,7 +139,7 @@ def test_the_flow_segmenter_learns_to_tell_what_moves(tmp_path: Path, key_weight
 
 
 @pytest.mark.parametrize("what", sorted(TRAINERS))
-def test_training_begins_with_small_masks_and_slow_transformers(tmp_path: Path, key_weights: Path, what: str) -> None:
+def test_transformers_learn_slowly(tmp_path: Path, key_weights: Path, what: str) -> None:
     make: Any = TRAINERS[what]
     trainer = make(settings(key_weights), tmp_path, tiny_config(what))
     shares = trainer.rate_shares()
@@ -147,14 +148,32 @@ def test_training_begins_with_small_masks_and_slow_transformers(tmp_path: Path, 
     for name, share in shares.items():
         held_back = any(part in name for part in slow) or (what == "flow" and "conv" not in name)
         assert share == (TRANSFORMER_RATE if held_back else 1.0), name
+
+
+@pytest.mark.parametrize("what", ["flow", "selector"])
+def test_training_begins_with_small_masks_or_errors(tmp_path: Path, key_weights: Path, what: str) -> None:
+    make: Any = TRAINERS[what]
+    trainer = make(settings(key_weights), tmp_path, tiny_config(what))
     (decoder,) = (module for module in trainer.network.modules() if isinstance(module, Decoder))
-    if what == "corrector":
-        return
     drawn = decoder.conv.bias.sigmoid() if what != "selector" else decoder.conv.bias.softmax(dim=0)
     expected = torch.full((3,), FIRST_SHARE)
     if what == "selector":
         expected[CORRECT] = 1 - 2 * FIRST_SHARE
     assert torch.allclose(drawn, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("lasting", "alike"), [(1.0, True), (0.0, False)])
+def test_faults_may_lie_at_one_place_throughout_a_clip(
+    monkeypatch: pytest.MonkeyPatch, lasting: float, alike: bool
+) -> None:
+    only_lost_parts = {"LOSE_PART": 1.0, "GAIN_PART": 0.0, "SHIFTED": 0.0, "LOST": 0.0, "DEFORMED": 0.0, "SOUND": 0.0}
+    for name, share in {**only_lost_parts, "LASTING": lasting}.items():
+        monkeypatch.setattr(motion_clips, name, share)
+    truth = torch.zeros(6, 4, 1, 48, 80)
+    truth[..., 12:36, 20:60] = 1
+    masks = imitate_flow_masks(truth, generator=torch.Generator().manual_seed(0))
+    assert (masks < truth).any()
+    assert torch.equal(masks, masks[:, :1].expand_as(masks)) == alike
 
 
 def test_a_fresh_corrector_returns_the_masks_that_it_is_given(tmp_path: Path, key_weights: Path) -> None:

@@ -1,4 +1,4 @@
-"""Training on a device that is not the CPU: nothing is made elsewhere, and nothing waits for what is computed there.
+"""Shots and losses on a device that is not the CPU: nothing is made elsewhere, and nothing waits for a figure of it.
 
 Torch's ``meta`` device stands in for a GPU: it refuses operations with tensors of another device, and has no data, so
 that reading a figure back fails too. What a GPU computes is not shown by it.

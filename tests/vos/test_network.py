@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from rotomem.errors import SettingError
 from rotomem.vos import MemoryConfig, Network, NetworkConfig
+from rotomem.vos.decoder import UpBlock
 from rotomem.vos.fusion import FeatureFusion
 
 
@@ -56,6 +57,20 @@ def test_fusion_in_two_parts_equals_the_concatenated_convolution() -> None:
     expected = fusion.block2(first + fusion.attention(first))
 
     torch.testing.assert_close(fusion(fusion.image_part(image), objects.flatten(0, 1)), expected)
+
+
+def test_one_object_keeps_channels_last_through_the_decoder() -> None:
+    """What follows would take several times as long otherwise."""
+    torch.manual_seed(0)
+    block = UpBlock(4, 128, 128).eval()
+    skip, g = (torch.randn(1, 128, *size).to(memory_format=torch.channels_last) for size in ((12, 16), (6, 8)))
+    with torch.no_grad():
+        assert block(skip, g).is_contiguous(memory_format=torch.channels_last)
+    features = FeatureFusion(128, 64, 128, 2).eval()
+    with torch.no_grad():
+        part = features.image_part(torch.randn(1, 128, 6, 8).to(memory_format=torch.channels_last))
+        fused = features(part, torch.randn(1, 64, 6, 8).to(memory_format=torch.channels_last))
+    assert fused.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_attention_gates_multiply_by_the_sigmoid_of_pooled_maps() -> None:

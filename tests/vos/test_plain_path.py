@@ -142,7 +142,7 @@ def test_the_published_configuration_equals_the_plain_path_up_to_proven_near_tie
 
 
 @pytest.mark.parametrize(("tile", "bound"), [(2, 1e-5), (4, 5e-5)])
-@pytest.mark.parametrize("size", [(1, 1), (5, 7), (16, 12), (61, 90)])
+@pytest.mark.parametrize("size", [(1, 1), (5, 7), (16, 12), (61, 90), (69, 4)])
 def test_winograd_equals_the_direct_sum(tile: int, bound: float, size: tuple[int, int]) -> None:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(2, 20, *size, generator=generator)

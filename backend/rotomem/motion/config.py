@@ -100,6 +100,11 @@ class FlowConfig(_Sizes):
         self._check_heads("16 × width", self.token_width, self.heads)
 
     @property
+    def is_published(self) -> bool:
+        """Whether these are the published sizes, of a network that needs no help over time."""
+        return self == FlowConfig()
+
+    @property
     def token_width(self) -> int:
         """Channels at the U-Net's bottleneck, and of a token and a query."""
         return 16 * self.width
@@ -178,5 +183,5 @@ class CorrectorConfig(_Sizes):
 
     @classmethod
     def small(cls, feature_dim: int = 128) -> CorrectorConfig:
-        """The same network at a fourteenth of the parameters; 128 features are those of our key encoder at stride 8."""
+        """The same network at an eleventh of the parameters; 128 features are those of our key encoder at stride 8."""
         return cls(width=16, feature_dim=feature_dim, feedforward=192, alpha_width=128)

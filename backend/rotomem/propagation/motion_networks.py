@@ -124,7 +124,7 @@ def load_motion_networks(
 
 def area_for(segmenter: FlowSegmenter) -> int:
     """Return the pixels of the frames that a segmenter takes: ours, or one of the published size."""
-    return WORKING_AREA if segmenter.config == FlowConfig() else OWN_AREA
+    return WORKING_AREA if segmenter.config.is_published else OWN_AREA
 
 
 def load_segmenter(path: Path, *, device: torch.device | str = "cpu") -> FlowSegmenter:

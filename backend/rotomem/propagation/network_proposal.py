@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rotomem.errors import CancelledError
-from rotomem.motion import FlowConfig, MotionMasks, MotionNetworks, look_at, refine, working_size
+from rotomem.motion import MotionMasks, MotionNetworks, look_at, refine, working_size
 from rotomem.propagation.classical_motion import MotionProposal, ProposedObject
 from rotomem.propagation.classical_motion.regions import PackedMask
 from rotomem.propagation.classical_motion.tracks import CERTAIN_IOU, Sighting, Track
@@ -31,7 +31,8 @@ def network_proposal(
 ) -> MotionProposal:
     """Return a shot's proposal with the objects that the networks find; its diagnosis stays.
 
-    Where there is no motion to speak of, the networks are not asked: they would guess.
+    Where there is no motion to speak of, the networks are not asked: they would guess. There, and where a segmenter of
+    ours sees nothing that lasts, ``proposal`` itself is returned.
 
     Args:
         flow: of the plate.
@@ -42,6 +43,8 @@ def network_proposal(
     if not proposal.objects:
         return proposal
     found = find_masks(flow, proposal, networks, cancelled=cancelled)
+    if found is None:
+        return proposal
     masks, confidence = found.masks.float().numpy(), found.confidence.float().numpy()
     tracks = [
         track
@@ -61,17 +64,17 @@ def find_masks(
     *,
     adapt_steps: int = 0,
     cancelled: Callable[[], bool] = lambda: False,
-) -> MotionMasks:
+) -> MotionMasks | None:
     """Return the masks that the networks find in a shot in which something moves; T is that of ``proposal.frames``.
 
-    Published ones correct what their segmenter draws. Ours, which draws less steadily, is averaged along flow and
-    linked first, and the main objects of that are corrected.
+    Published ones correct what their segmenter draws. What ours draws, less steadily, is averaged along flow and linked
+    first; where nothing in it lasts, None is returned.
 
     Raises:
         CancelledError: asked to stop.
     """
     frames = proposal.frames
-    if networks.segmenter.config == FlowConfig():
+    if networks.segmenter.config.is_published:
         return propose_by_networks(
             flow,
             frames,
@@ -88,13 +91,15 @@ def find_masks(
 
     size = working_size(*flow.size, area=networks.area)
     linked = segmenter_proposal(flow, proposal, networks.segmenter, cancelled=cancelled)
+    if linked is proposal:
+        return None
     appearance = look_at(shot_images(flow, frames, size, step=step), networks, size, step=step)
-    return refine(appearance, _masks_of(linked, size), networks, adapt_steps=adapt_steps, step=step)
+    return refine(appearance, object_masks(linked, size), networks, adapt_steps=adapt_steps, step=step)
 
 
-def _masks_of(proposal: MotionProposal, size: tuple[int, int]) -> Tensor:
-    """Return the main objects' masks (T, K, H, W) in {0, 1}, at most ``MOST_OBJECTS``."""
-    objects = proposal.main_objects()[:MOST_OBJECTS]
+def object_masks(proposal: MotionProposal, size: tuple[int, int]) -> Tensor:
+    """Return the strongest objects' masks (T, K, H, W) in {0, 1}, at most ``MOST_OBJECTS``; 0 where one is not seen."""
+    objects = proposal.objects[:MOST_OBJECTS]
     masks = torch.zeros(len(proposal.frames), len(objects), *size)
     for k, item in enumerate(objects):
         for frame, sighting in item.track.sightings.items():

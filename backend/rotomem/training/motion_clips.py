@@ -19,6 +19,7 @@ PRESENT_AREA = 0.002
 ESTIMATED_SCALE = 2
 LOSE_PART, GAIN_PART, SHIFTED, LOST, DEFORMED = 0.45, 0.35, 0.3, 0.1, 0.6
 LASTING = 0.5
+"""Share of clips whose faults lie at one place of the picture."""
 SOUND = 0.25
 """Share of frames whose masks are left as they are, so that there are exemplars to find."""
 
@@ -134,7 +135,7 @@ def imitate_flow_masks(truth: Tensor, *, generator: torch.Generator) -> Tensor:
 
     Limbs that stand still are lost, things nearby that move alike are gained, edges swell and shrink, masks are
     displaced, and on some frames there is none. Frames differ, and some are sound: those are the ones to select. In
-    ``LASTING`` of the clips a limb that is lost, and a thing that is gained, stays so: flow repeats itself.
+    ``LASTING`` of the clips faults lie at the same place on each frame that has them.
     """
     batch, frames, count, height, width = truth.shape
     flat = (truth > 0.5).float().flatten(0, 1)

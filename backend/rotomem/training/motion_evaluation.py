@@ -92,7 +92,7 @@ def classical_mattes(clip: Footage, longer_side_px: int) -> dict[str, tuple[Mask
     flow = PlateFlow(clip, longer_side_px=longer_side_px)
     frames = range(len(clip.truth))
     proposal = propose_objects(flow, frames, plate_px=max(clip.size) / max(flow.size), step=lambda: None)
-    mattes = np.stack([main_matte(proposal, frame, clip.image(frame)) > 0.5 for frame in frames])
+    mattes = main_mattes(proposal, clip)
     return {CLASSICAL: (mattes, time.monotonic() - started)}
 
 
@@ -114,12 +114,16 @@ class SegmenterProposer:
         frames = range(len(clip.truth))
         proposal = propose_objects(flow, frames, plate_px=max(clip.size) / max(flow.size), step=lambda: None)
         proposal = segmenter_proposal(flow, proposal, self._segmenter)
-        mattes = np.stack([main_matte(proposal, frame, clip.image(frame)) > 0.5 for frame in frames])
+        mattes = main_mattes(proposal, clip)
         return {SEGMENTED: (mattes, time.monotonic() - started)}
 
 
-def main_matte(proposal: MotionProposal, frame: int, image: Image) -> Image:
-    """Return (H, W): what is seen of any of the main objects."""
+def main_mattes(proposal: MotionProposal, clip: Footage) -> Mask:
+    """Return (T, H, W): what is seen of any of the main objects."""
+    return np.stack([_main_matte(proposal, frame, clip.image(frame)) > 0.5 for frame in range(len(clip.truth))])
+
+
+def _main_matte(proposal: MotionProposal, frame: int, image: Image) -> Image:
     mattes = [found.matte(frame, image) for found in proposal.main_objects()]
     return np.max(mattes, axis=0) if mattes else np.zeros(image.shape[:2], np.float32)
 

@@ -110,13 +110,14 @@ class _MotionTrainer(Trainer[Network, MotionClips, Scores]):
 
     Attributes:
         estimated_flow: chance of a step that its flow is DIS's. Selector and corrector see no flow.
-        sprite_size: of the clips' sprites. Appearance needs more pixels than motion: at 1, half of the objects cover
-            less than a fortieth of the picture, a few cells of the features.
+        sprite_sizes: of the clips' sprites, step by step in turn; held-out clips have the first. Appearance needs more
+            pixels than motion: at 1, half of the objects cover less than a fortieth of the picture, a few cells of the
+            features.
         slow: what learns at a share of the rate.
     """
 
     estimated_flow = 0.0
-    sprite_size = 1.6
+    sprite_sizes: tuple[float, ...] = (1.6,)
     slow: tuple[type[nn.Module], ...] = motion_start.TRANSFORMERS
 
     def __init__(
@@ -149,13 +150,13 @@ class _MotionTrainer(Trainer[Network, MotionClips, Scores]):
             width=shape.width,
             difficulty=schedule.difficulty_at(progress),
             real_flow=0.0 if self.device.type == "cuda" else self.estimated_flow,
-            sprite_size=self.sprite_size,
+            sprite_size=self.sprite_sizes[step % len(self.sprite_sizes)],
         )
 
     def score_average(self) -> Scores:
         if not self._held_out:
             self._held_out = held_out_clips(
-                self.settings.validation_groups, device=self.device, sprite_size=self.sprite_size
+                self.settings.validation_groups, device=self.device, sprite_size=self.sprite_sizes[0]
             )
         network = self._fresh().to(self.device)
         network.load_state_dict(self.state.average)
@@ -182,7 +183,7 @@ class FlowTrainer(_MotionTrainer[FlowSegmenter, FlowScores]):
     """
 
     estimated_flow = 0.15
-    sprite_size = 1.0
+    sprite_sizes = (1.0, 1.6)
     slow = motion_start.ALL_BUT_CONVOLUTIONS
 
     def __init__(self, settings: MotionTrainingSettings, folder: Path, config: FlowConfig | None = None) -> None:

@@ -23,8 +23,9 @@ from rotomem.propagation.network_motion import shot_flows
 from rotomem.propagation.network_proposal import find_masks
 from rotomem.training.footage import Footage
 from rotomem.training.metrics import Mask
+from rotomem.training.motion_evaluation import main_mattes
 
-FLOW_MASKS, CORRECTED, ADAPTED = "flow masks", "corrected", "adapted"
+FLOW_MASKS, CORRECTED, ADAPTED = "flow masks", "linked, corrected", "linked, adapted"
 MAIN_SHARE = 0.25
 """Objects at least this large, against the largest, are what the clip is about."""
 SNAP_PX = 1.5
@@ -32,7 +33,9 @@ SNAP_PX = 1.5
 
 
 class NetworkProposer:
-    """Gives the flow-predicted masks, the corrected ones, and where asked for those of a corrector adapted to the clip.
+    """Gives the flow-predicted masks as they come, the corrected ones, and those of a corrector adapted to the clip.
+
+    What is corrected is what a job corrects (``propagation.network_proposal.find_masks``); ours are linked first.
 
     Args:
         folder: of the networks' weights; see ``propagation.motion_networks``.
@@ -46,22 +49,28 @@ class NetworkProposer:
         self.sha256 = hashlib.sha256((networks_sha256(folder) + str(adapt_steps)).encode()).hexdigest()
 
     def __call__(self, clip: Footage, longer_side_px: int) -> dict[str, tuple[Mask, float]]:
-        """Return mattes (T, H, W) and seconds, by stage; flow's are in those of the first, which computes it."""
-        started = time.monotonic()
-        plate, frames = PlateFlow(clip, longer_side_px=longer_side_px), range(len(clip.truth))
-        size = working_size(*plate.size, area=self._networks.area)
-        flows = shot_flows(plate, frames, size, gap=choose_gap(plate, frames))
-        masks = segment_flow(flows, self._networks, size)
-        results = {FLOW_MASKS: (_plate_mattes(clip, masks), time.monotonic() - started)}
-        for name, steps in zip(self.names[1:], (0, self._adapt_steps), strict=False):
+        """Return mattes (T, H, W) and seconds by stage; each stage begins with the plate, flow and all."""
+        results = {}
+        for name, steps in zip(self.names, (None, 0, self._adapt_steps), strict=False):
             started = time.monotonic()
-            proposal = propose_objects(plate, frames, plate_px=max(clip.size) / max(plate.size), step=lambda: None)
-            mattes = np.zeros((len(frames), *clip.size), dtype=np.bool_)
-            if proposal.objects:
-                found = find_masks(plate, proposal, self._networks, adapt_steps=steps)
-                mattes = _plate_mattes(clip, found.masks)
+            plate = PlateFlow(clip, longer_side_px=longer_side_px)
+            mattes = self._flow_masks(clip, plate) if steps is None else self._corrected(clip, plate, steps)
             results[name] = (mattes, time.monotonic() - started)
         return results
+
+    def _flow_masks(self, clip: Footage, plate: PlateFlow) -> Mask:
+        frames = range(len(clip.truth))
+        size = working_size(*plate.size, area=self._networks.area)
+        flows = shot_flows(plate, frames, size, gap=choose_gap(plate, frames))
+        return _plate_mattes(clip, segment_flow(flows, self._networks, size))
+
+    def _corrected(self, clip: Footage, plate: PlateFlow, adapt_steps: int) -> Mask:
+        frames = range(len(clip.truth))
+        proposal = propose_objects(plate, frames, plate_px=max(clip.size) / max(plate.size), step=lambda: None)
+        found = find_masks(plate, proposal, self._networks, adapt_steps=adapt_steps) if proposal.objects else None
+        if found is None:
+            return main_mattes(proposal, clip)
+        return _plate_mattes(clip, found.masks)
 
 
 def networks_sha256(folder: Path) -> str:

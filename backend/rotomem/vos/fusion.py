@@ -134,7 +134,7 @@ class FeatureFusion(nn.Module):
 def for_each_object(shared: Tensor, count: int) -> Tensor:
     """Return what a batch's images have (B, ...), as it goes with all their objects (count, ...), count = B*K.
 
-    An axis for the objects that comes and goes would lose the order of memory: with one object, torch takes channels
-    last for channels first after that, and all that follows takes several times as long.
+    An axis for the objects that comes and goes would lose the order of memory: with one object of one image, torch
+    takes channels last for channels first after that, and all that follows takes several times as long.
     """
-    return shared if len(shared) == 1 else shared.repeat_interleave(count // len(shared), dim=0)
+    return shared if len(shared) in (1, count) else shared.repeat_interleave(count // len(shared), dim=0)

@@ -16,12 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-TILES_AT_ONCE = 512
-"""Tiles transformed at once at most: it bounds memory, whatever the image."""
-
 PLANES_TO_WEIGHTS = 0.75
-"""Size of what is transformed at once, against that of the weights that are read again for each such part: more does
-not stay near the processor, less reads the weights more often than it needs."""
+"""Size of what is transformed at once, at least a row of tiles, against that of the weights, which are read again for
+each such part: more does not stay near the processor, less reads the weights more often than it needs."""
 
 PAIRS_AT_ONCE = 1 << 14
 """Pairs of channels whose weights are transformed at once: in float64 they stay near the processor."""
@@ -91,8 +88,7 @@ def winograd_conv3x3(x: Tensor, planes: Tensor, bias: Tensor | None, tile: int) 
 
 
 def _tiles_at_once(in_channels: int, out_channels: int) -> int:
-    balanced = PLANES_TO_WEIGHTS * in_channels * out_channels / (in_channels + out_channels)
-    return min(TILES_AT_ONCE, int(balanced))
+    return int(PLANES_TO_WEIGHTS * in_channels * out_channels / (in_channels + out_channels))
 
 
 def _convolve_strip(strip: Tensor, planes: Tensor, tile: int, grid: tuple[int, int]) -> Tensor:

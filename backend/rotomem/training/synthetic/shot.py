@@ -93,6 +93,8 @@ def generate_batch(
             background as its own layer without being a sprite is background.
         sprite_size: how much larger sprites are than they would be, above 0.
     """
+    if sprite_size <= 0:
+        raise ValueError(f"sprites {sprite_size} times as large as they would be cannot be drawn; give more than 0")
     if not seeds or frames < 1 or min(height, width) < 32 or not 1 <= targets <= 3 or samples % 2 == 0:
         raise ValueError(
             f"a batch needs seeds, a frame, 32 pixels, 1 to 3 targets and an odd number of samples, not "
