@@ -10,8 +10,9 @@ import torch
 from rotomem.errors import CancelledError, SettingError
 from rotomem.motion import MotionMasks, judge, look_at, pipeline, propose, segment_flow
 from rotomem.motion.adaptation import AdaptationShot, adapt_corrector, adapt_segmenter
+from rotomem.motion.config import SelectorConfig
 from rotomem.motion.flow_segmenter import FlowSegmentation
-from rotomem.motion.selector import CORRECT
+from rotomem.motion.selector import CORRECT, OWN_LEAST_ERROR, least_error, relative_error
 from tiny_motion import TINY_FLOW, tiny_motion_networks
 
 
@@ -87,8 +88,21 @@ def test_an_error_map_is_what_is_not_right() -> None:
     with torch.no_grad():
         logits = networks.selector(appearance.images[None], masks[None], appearance.coarse[None])
     torch.testing.assert_close(judged.error_maps, 1 - logits[0].softmax(dim=2)[:, :, CORRECT])
-    expected = judged.error_maps.sum(dim=(2, 3)) / (256 + 1)
-    torch.testing.assert_close(judged.relative_error, expected)
+    sure = judged.error_maps * (judged.error_maps >= OWN_LEAST_ERROR)
+    torch.testing.assert_close(judged.relative_error, sure.sum(dim=(2, 3)) / (256 + 1))
+
+
+def test_faint_doubts_count_with_published_weights_and_in_empty_masks() -> None:
+    error_map = torch.full((2, 1, 3, 4, 4), 0.1)
+    error_map[:, :, CORRECT] = 0.8
+    error_map[:, :, 0, 0, 0], error_map[:, :, CORRECT, 0, 0] = 0.7, 0.2
+    masks = torch.zeros(2, 1, 4, 4)
+    masks[0, :, :2] = 1
+    published, ours = (relative_error(error_map, masks, least=least) for least in (0.0, 0.3))
+    torch.testing.assert_close(published[:, 0], torch.tensor([(15 * 0.2 + 0.8) / 9, 15 * 0.2 + 0.8]))
+    torch.testing.assert_close(ours[:, 0], torch.tensor([0.8 / 9, 15 * 0.2 + 0.8]))
+    assert least_error(SelectorConfig()) == 0
+    assert least_error(SelectorConfig.small()) == OWN_LEAST_ERROR
 
 
 def shot(frames: int = 6) -> AdaptationShot:

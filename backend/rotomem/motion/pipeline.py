@@ -17,7 +17,7 @@ from rotomem.motion.corrector import Corrector
 from rotomem.motion.flow_input import stack_flow
 from rotomem.motion.flow_segmenter import FlowSegmenter
 from rotomem.motion.frames import WORKING_AREA, normalise_frames, windows, working_size
-from rotomem.motion.selector import CORRECT, Selector, choose_exemplars, exemplar_scores, relative_error
+from rotomem.motion.selector import CORRECT, Selector, choose_exemplars, exemplar_scores, least_error, relative_error
 
 FLOW_WINDOW, FLOW_OVERLAP = 30, 10
 EXEMPLARS = 10
@@ -226,7 +226,8 @@ def judge(appearance: Appearance, masks: Tensor, selector: Selector) -> Judgemen
     device = next(selector.parameters()).device
     logits = selector(appearance.images[None].to(device), masks[None].to(device), appearance.coarse[None].to(device))
     error_map = logits[0].float().softmax(dim=2).cpu()
-    return Judgement(relative_error(error_map, masks.cpu()), 1 - error_map[:, :, CORRECT])
+    error = relative_error(error_map, masks.cpu(), least=least_error(selector.config))
+    return Judgement(error, 1 - error_map[:, :, CORRECT])
 
 
 def refine(

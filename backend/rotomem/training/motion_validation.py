@@ -11,7 +11,7 @@ from torch import Tensor
 from rotomem.motion import Corrector, FlowSegmenter, Selector, normalise_frames
 from rotomem.motion.correction import WINDOW, assign_pixels
 from rotomem.motion.losses import match_objects, modal_from_amodal, reorder
-from rotomem.motion.selector import choose_exemplars, exemplar_scores, relative_error
+from rotomem.motion.selector import choose_exemplars, exemplar_scores, least_error, relative_error
 from rotomem.propagation.motion_networks import KeyFeatures
 from rotomem.training.clips import HELD_OUT_SEED
 from rotomem.training.motion_clips import MotionClips, MotionSpec, make_motion_clips
@@ -87,7 +87,8 @@ def score_selector(network: Selector, features: KeyFeatures, clips: list[MotionC
         coarse = torch.unflatten(features.coarse(images.flatten(0, 1)), 0, tuple(images.shape[:2]))
         error_map = network(images, clip.masks, coarse).softmax(dim=3)
         right = _region_j(clip.masks, clip.modal, keep=True)
-        for scores, kept in ((exemplar_scores(relative_error(error_map, clip.masks)), selected), (right, best)):
+        error = relative_error(error_map, clip.masks, least=least_error(network.config))
+        for scores, kept in ((exemplar_scores(error), selected), (right, best)):
             frames = choose_exemplars(scores, SELECTED).transpose(1, 2)
             kept.append(right.gather(1, frames)[(clip.present > 0)[:, None].expand_as(frames)])
         everything.append(right[(clip.present > 0)[:, None].expand_as(right)])
