@@ -171,13 +171,7 @@ def test_any_node_with_an_alpha_annotates_with_a_list_of_frames(
 
 
 def test_stop_keeps_finished_frames_and_says_how_many(connected: Any, plate_files: Callable[..., str]) -> None:
-    roto = roto_node()
-    add_shape(roto["curves"].rootLayer, keys=[1], slide=2.0)
-    node = rotomem_node(read_node(plate_files(1, 150), last=150), roto)
-    node["engine"].setValue("warp")
-    node["propagate"].execute()
-    connected.pump(lambda: node["matte_count"].value() > 0 or not actions.is_running(node), timeout_s=60)
-    assert actions.is_running(node), node["status"].value()
+    node = _long_job(connected, plate_files, frames=150)
     assert inside(node, "CacheRead").knobs["on_error"].value() == "black"
     node["propagate"].execute()
     assert connected.messages.pop() == "Rotomem: Rotomem1 is propagating already; press stop first"
@@ -563,11 +557,11 @@ def test_a_whole_propagation_touches_at_most_six_nodes(connected: Any, plate_fil
     assert channel_of(node, 4).max() == 1.0
 
 
-def _long_job(session: Any, plate_files: Callable[..., str]) -> Any:
+def _long_job(session: Any, plate_files: Callable[..., str], frames: int = 300) -> Any:
     """Return a node whose job has its first mattes, and is long enough not to be over by then."""
     roto = roto_node()
     add_shape(roto["curves"].rootLayer, keys=[1], slide=2.0)
-    node = rotomem_node(read_node(plate_files(1, 300), last=300), roto)
+    node = rotomem_node(read_node(plate_files(1, frames), last=frames), roto)
     node["engine"].setValue("warp")
     node["propagate"].execute()
     session.pump(lambda: node["matte_count"].value() > 0 or not actions.is_running(node), timeout_s=60)

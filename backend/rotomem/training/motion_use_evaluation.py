@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from rotomem.config import Settings
+from rotomem.motion import MotionNetworks
 from rotomem.propagation import Engine, make_engine
 from rotomem.propagation.classical_motion import MotionProposal, propose_objects
 from rotomem.propagation.criticised_engine import CriticisedEngine
@@ -65,20 +66,22 @@ def measure_uses(
         OutputUnwritableError: ``out`` cannot be written.
     """
     log = MeasurementLog(out / MEASUREMENTS)
+    critics = load_motion_networks(networks) if networks is not None else None
+    critics_sha256 = networks_sha256(networks) if networks is not None else ""
     scores = []
     for count, engine_name, use, source in product(counts, engines, uses, footage):
         if (use == EXEMPLARS and engine_name != "xmem" and count) or (use != EXEMPLARS and not count):
             continue
         label, sha256 = engine_name if use == OFF else f"{engine_name} {use}", ""
-        if use == CORRECT and networks is not None:
-            label, sha256 = f"{label} by networks", networks_sha256(networks)
+        if use == CORRECT and critics is not None:
+            label, sha256 = f"{label} by networks", critics_sha256
         condition = Condition(set=source.set, clip=source.name, engine=label, annotations=count, weights_sha256=sha256)
         fingerprint = f"{source.fingerprint}@{FLOW_SIDE_PX}/{processing_size}"
         score = log.find(condition, fingerprint)
         if score is None:
             weights_dir = Settings.load().weights_dir
             engine = make_engine(engine_name, weights_dir=weights_dir, tune=False, processing_size=processing_size)
-            score = _measure(source.open(), engine, use, condition, out, networks)
+            score = _measure(source.open(), engine, use, condition, out, critics)
             log.add(score, fingerprint)
             show(score)
         scores.append(score)
@@ -86,7 +89,7 @@ def measure_uses(
 
 
 def _measure(
-    clip: Footage, engine: Engine, use: str, condition: Condition, out: Path, networks: Path | None
+    clip: Footage, engine: Engine, use: str, condition: Condition, out: Path, networks: MotionNetworks | None
 ) -> ClipScore:
     truth = clip.truth
     given = annotated_frames(condition.annotations, len(truth)) if condition.annotations else []
@@ -99,7 +102,9 @@ def _measure(
     return dataclasses.replace(score_mattes(mattes, binarise(truth), given, condition), seconds=seconds)
 
 
-def _with_annotations(clip: Footage, engine: Engine, use: str, given: Sequence[int], networks: Path | None) -> Mask:
+def _with_annotations(
+    clip: Footage, engine: Engine, use: str, given: Sequence[int], networks: MotionNetworks | None
+) -> Mask:
     names = [f"object_{index + 1}" for index in range(clip.truth.shape[1])]
     annotations = {frame: dict(zip(names, clip.truth[frame], strict=True)) for frame in given}
     flow = PlateFlow(clip, longer_side_px=FLOW_SIDE_PX)
@@ -107,11 +112,7 @@ def _with_annotations(clip: Footage, engine: Engine, use: str, given: Sequence[i
         engine.exemplars = find_exemplars(clip, flow, [_propose(clip, flow)], names, annotations)
         tell(describe_exemplars(engine.exemplars, names, clip))
     if use == CORRECT:
-        critic: Critic = (
-            ClassicalCritic([_propose(clip, flow)])
-            if networks is None
-            else NetworkCritic(flow, load_motion_networks(networks))
-        )
+        critic: Critic = ClassicalCritic([_propose(clip, flow)]) if networks is None else NetworkCritic(flow, networks)
         engine = CriticisedEngine(engine, critic, flow, correct=True)
     mattes = np.zeros(clip.truth.shape, dtype=np.bool_)
     for result in engine.propagate(clip, annotations, names, range(len(clip.truth)), cancelled=lambda: False):
