@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from rotomem.errors import SettingError
-from rotomem.motion import Corrector, FlowSegmenter, Selector, working_size
+from rotomem.motion import Corrector, CorrectorConfig, FlowSegmenter, Selector, working_size
 from rotomem.motion.correction import assign_pixels, correct_masks, gather_exemplars
+from rotomem.motion.corrector import GIVEN_LOGIT
 from rotomem.motion.selector import choose_exemplars, exemplar_scores
 from rotomem.motion.transformer import SCORES_AT_ONCE, Attention, ClipEncoder
 from tiny_motion import FEATURES, TINY_CORRECTOR, TINY_FLOW, TINY_SELECTOR, mean_colours
@@ -96,6 +99,27 @@ def test_an_objects_group_does_not_see_the_next_group() -> None:
     both = correct_masks(network, images, masks, features, scores, chosen)
     first = correct_masks(network, images, masks[:, :3], features, scores[:, :3], chosen[:3])
     torch.testing.assert_close(both[:, :3], first)
+
+
+def test_masks_are_drawn_anew_or_what_is_to_change_of_them() -> None:
+    torch.manual_seed(2)
+    published = Corrector(TINY_CORRECTOR).eval()
+    ours = Corrector(dataclasses.replace(TINY_CORRECTOR, corrects=True)).eval()
+    ours.load_state_dict(published.state_dict())
+    images, masks = torch.randn(4, 3, 16, 16), torch.rand(4, 3, 16, 16).round()
+    scores, features = exemplar_scores(torch.rand(4, 3)), mean_colours(images, 8)
+    seen = (images, masks, features, scores, choose_exemplars(scores, 2))
+    for sight in (True, False):
+        drawn, changed = (correct_masks(net, *seen, edges_from_masks=sight).logit() for net in (published, ours))
+        torch.testing.assert_close(changed, drawn + GIVEN_LOGIT * masks, rtol=1e-3, atol=1e-3)
+
+
+def test_a_configuration_takes_sizes_and_yes_or_no() -> None:
+    assert CorrectorConfig.from_json(CorrectorConfig.small().to_json()) == CorrectorConfig.small()
+    assert not CorrectorConfig.from_json('{"width": 16}').corrects
+    for text, wrong in (('{"corrects": 1}', "true or false"), ('{"width": true}', "whole number above 0")):
+        with pytest.raises(SettingError, match=wrong):
+            CorrectorConfig.from_json(text)
 
 
 def test_dropped_background_and_hidden_exemplars_change_the_queries() -> None:

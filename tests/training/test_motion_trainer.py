@@ -179,7 +179,7 @@ def test_faults_may_lie_at_one_place_throughout_a_clip(
 def test_a_fresh_corrector_returns_the_masks_that_it_is_given(tmp_path: Path, key_weights: Path) -> None:
     config = tiny_config("corrector")
     assert isinstance(config, CorrectorConfig)
-    config = dataclasses.replace(config, width=4)
+    config = dataclasses.replace(config, corrects=True)
     trainer = CorrectorTrainer(settings(key_weights), tmp_path, config)
     clip = make_motion_clips(MotionSpec(seed=11, batch=1, frames=4, height=64, width=96, sprite_size=1.6))
     images = normalise_frames(clip.images)

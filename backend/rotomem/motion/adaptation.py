@@ -157,10 +157,11 @@ def _loss_on(network: Corrector, shot: AdaptationShot, generator: torch.Generato
     with _mixed(device):
         correction = network(
             shot.images[None, chosen].to(device),
-            torch.zeros_like(truth),
+            masks[None, chosen].to(device),
             features,
             exemplars,
             frames=chosen.to(device),
+            shown=torch.zeros(1, dtype=torch.bool, device=device),
         )
         rebuilt = network.reconstruct(correction.queries, features.shape[2], features.shape[3])
     losses = mask_losses(correction.logits, truth, boundary=False)

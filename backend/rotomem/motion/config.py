@@ -16,8 +16,16 @@ class _Sizes:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if not isinstance(value, int) or value < 1:
+            if field.type == "bool":
+                if not isinstance(value, bool):
+                    raise SettingError(f"motion network setting {field.name} is {value!r}; give true or false")
+            elif not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise SettingError(f"motion network setting {field.name} is {value!r}; give a whole number above 0")
+
+    @property
+    def is_published(self) -> bool:
+        """Whether these are the published sizes: of a network trained for days, not one of ours."""
+        return self == type(self)()
 
     def to_json(self) -> str:
         """Return it as one line of JSON."""
@@ -100,11 +108,6 @@ class FlowConfig(_Sizes):
         self._check_heads("16 × width", self.token_width, self.heads)
 
     @property
-    def is_published(self) -> bool:
-        """Whether these are the published sizes, of a network that needs no help over time."""
-        return self == FlowConfig()
-
-    @property
     def token_width(self) -> int:
         """Channels at the U-Net's bottleneck, and of a token and a query."""
         return 16 * self.width
@@ -161,6 +164,8 @@ class CorrectorConfig(_Sizes):
         heads: of the attention; divides ``feature_dim``.
         feedforward: channels inside a transformer layer's MLPs.
         alpha_width: channels inside the MLP of the alpha.
+        corrects: the network draws what is to change of the masks that it is given; if not, as published, it draws
+            the masks anew.
     """
 
     width: int = 64
@@ -171,6 +176,7 @@ class CorrectorConfig(_Sizes):
     heads: int = 8
     feedforward: int = 384
     alpha_width: int = 512
+    corrects: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -184,4 +190,4 @@ class CorrectorConfig(_Sizes):
     @classmethod
     def small(cls, feature_dim: int = 128) -> CorrectorConfig:
         """The same network at an eleventh of the parameters; 128 features are those of our key encoder at stride 8."""
-        return cls(width=16, feature_dim=feature_dim, feedforward=192, alpha_width=128)
+        return cls(width=16, feature_dim=feature_dim, feedforward=192, alpha_width=128, corrects=True)

@@ -70,13 +70,13 @@ def correct_masks(
         for window in windows(len(images), WINDOW):
             step()
             span = slice(window.start, window.stop)
-            shown = group_masks[None, span].to(device)
             logits = network(
                 images[None, span].to(device),
-                shown if edges_from_masks else torch.zeros_like(shown),
+                group_masks[None, span].to(device),
                 features[None, span].to(device),
                 exemplars,
                 frames=torch.arange(window.start, window.stop, device=device),
+                shown=torch.tensor([edges_from_masks], device=device),
             ).logits
             corrected[span, group] = logits[0].float().sigmoid().cpu()[:, : masks[:, group].shape[1]]
     return corrected

@@ -18,6 +18,8 @@ from rotomem.motion.unet import Decoder, RgbMaskEncoder
 SCALES = 3
 STRIDE = 1 << SCALES
 EPSILON = 1e-9
+GIVEN_LOGIT = 5.0
+"""What a given mask adds to the logits inside, where the configuration says ``corrects``."""
 
 
 class Exemplars(NamedTuple):
@@ -187,6 +189,7 @@ class Corrector(nn.Module):
         exemplars: Exemplars,
         *,
         frames: Tensor | None = None,
+        shown: Tensor | None = None,
         kept_background: Tensor | None = None,
         kept_exemplars: Tensor | None = None,
     ) -> Correction:
@@ -196,12 +199,13 @@ class Corrector(nn.Module):
 
         Args:
             images: (B, T, 3, H, W) normalised frames, H and W multiples of 8.
-            masks: (B, T, K, H, W) flow-predicted masks in {0, 1}; all 0 where there is no such object. Zeros for all
-                draw edges from the frames alone, as in adaptation (section 3.4.2).
+            masks: (B, T, K, H, W) flow-predicted masks in {0, 1}; all 0 where there is no such object.
             features: (B, T, H/8, W/8, feature_dim) appearance features: DINO ViT-S/8's.
             exemplars: of each object.
             frames: (T,) where in the clip the window's frames are; 0 to T - 1 if None. Queries of a frame look at other
                 frames, among targets and exemplars alike.
+            shown: (B,) bool, whether the upsampler sees the clip's masks; if not, it draws edges from the frames alone,
+                as in adaptation (section 3.4.2). All, if None.
             kept_background: (B, background) the background queries that compete for keys; for training. All, if None.
             kept_exemplars: (B, K, t, H/8, W/8) the exemplar keys that are read; for training. All, if None.
 
@@ -225,9 +229,12 @@ class Corrector(nn.Module):
             competing,
             None if kept_exemplars is None else kept_exemplars.flatten(1),
         )
-        skips = self.rgbmaskenc.skips(images.flatten(0, 1), masks.flatten(0, 1))
-        logits = self.rgbmaskdec(maps.flatten(0, 1), skips)
-        return Correction(logits=torch.unflatten(logits, 0, (batch, count)), queries=queries)
+        seen = masks if shown is None else masks * shown[:, None, None, None, None]
+        skips = self.rgbmaskenc.skips(images.flatten(0, 1), seen.flatten(0, 1))
+        logits = torch.unflatten(self.rgbmaskdec(maps.flatten(0, 1), skips), 0, (batch, count))
+        if self.config.corrects:
+            logits = logits + GIVEN_LOGIT * masks
+        return Correction(logits=logits, queries=queries)
 
     def reconstruct(self, queries: Tensor, height: int, width: int) -> Reconstruction:
         """Return the features (equation 7) that the queries (B, Q, T, feature_dim) give on a grid of height × width."""

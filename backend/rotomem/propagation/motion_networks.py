@@ -110,7 +110,7 @@ def load_motion_networks(
     corrector = load_motion_network(_needed(folder, CORRECTOR), Corrector, CorrectorConfig, device=device)
     coarse = _features(folder, DINO_COARSE, DinoConfig.vits16(), selector.config.feature_dim, key_weights, device)
     fine = _features(folder, DINO_FINE, DinoConfig.vits8(), corrector.config.feature_dim, key_weights, device)
-    rate = PUBLISHED_RATE if corrector.config == CorrectorConfig() else OWN_RATE
+    rate = PUBLISHED_RATE if corrector.config.is_published else OWN_RATE
     return MotionNetworks(
         segmenter,
         selector,

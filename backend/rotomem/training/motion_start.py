@@ -22,17 +22,13 @@ from rotomem.motion.unet import Decoder
 TRANSFORMER_RATE = 0.05
 """Of the peak rate of learning, for the kinds that a network's trainer names."""
 TRANSFORMERS = (EncoderLayer, SlotDecoderLayer, Projection, nn.Embedding)
-"""Held back in selector and corrector. What turns the corrector's attention into pictures is not: at a twentieth of the
-rate, masks drawn from appearance alone stood at J 0.08 after 800 steps, and at the whole one at 0.12 after 250."""
+"""Held back in selector and corrector. What turns the corrector's attention into pictures is none, and is not."""
 ALL_BUT_CONVOLUTIONS = (*TRANSFORMERS, DecoderLayer, Mlp)
 """Held back in the flow segmenter, as it was trained."""
 FIRST_BRANCH = 0.1
 """Of their usual size, the weights with which attention and MLPs add to a token at first."""
 FIRST_SHARE = 0.05
 """Of the picture, that is drawn at first."""
-GIVEN_GAIN, GIVEN_DOUBT = 2.0, -1.0
-"""Logits of a given mask are its normalised values (at 3 % of the picture 5.7 inside, at 80 % 0.5) times the one plus
-the other: inside of anything that covers less than four fifths of the picture they are above 0."""
 
 
 def begin_gently(network: nn.Module) -> None:
@@ -57,28 +53,10 @@ def begin_without_errors(network: nn.Module) -> None:
                 module.conv.bias[CORRECT] = math.log((1 - 2 * FIRST_SHARE) / FIRST_SHARE)  # type: ignore[index]
 
 
-def begin_with_given_masks(network: Corrector) -> None:
-    """Let a fresh corrector return the masks that it is given, above a small doubt; in place.
-
-    Drawing them again is what a corrector learns first, and takes as long as all that it learns afterwards. Object k's
-    mask passes through channel k of each block at full size; the norms there leave its two values two.
-    """
-    encoder, decoder = network.rgbmaskenc.encoder_rgbmask, network.rgbmaskdec.decoder_m
-    width = network.config.width
-    passed = range(min(width, network.config.objects))
-    last = decoder.get_submodule("decoder1")
-    passes = ((encoder.encoder1_mask, 0), (encoder.encoder1, width), (last, width))
+def begin_without_changes(network: Corrector) -> None:
+    """Let a fresh corrector that corrects change next to nothing of the masks that it is given; in place."""
     with torch.no_grad():
-        for block, beside in passes:
-            first, second = (module for module in block.modules() if isinstance(module, nn.Conv2d))
-            for convolution, offset in ((first, beside), (second, 0)):
-                for channel in passed:
-                    convolution.weight[channel] = 0
-                    convolution.weight[channel, offset + channel, 1, 1] = 1
-        decoder.conv.weight.mul_(FIRST_BRANCH)
-        for channel in passed:
-            decoder.conv.weight[channel, channel] = GIVEN_GAIN
-        decoder.conv.bias.fill_(GIVEN_DOUBT)  # type: ignore[union-attr]
+        network.rgbmaskdec.decoder_m.conv.weight.mul_(FIRST_BRANCH)
 
 
 def rate_shares(network: nn.Module, *, slow: tuple[type[nn.Module], ...]) -> dict[str, float]:

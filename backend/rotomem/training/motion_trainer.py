@@ -39,6 +39,7 @@ from rotomem.training.motion_validation import (
 )
 from rotomem.training.schedule import Horizon
 from rotomem.training.trainer import Scores, Trainer
+from rotomem.tuning.losses import dice_loss
 from rotomem.vos.checkpoint import Configuration
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -237,7 +238,11 @@ class SelectorTrainer(_MotionTrainer[Selector, SelectorScores]):
 
 
 class CorrectorTrainer(_MotionTrainer[Corrector, CorrectorScores]):
-    """Trains the corrector: masks with their boundaries, and the reconstruction of features."""
+    """Trains the corrector: masks with their boundaries, and the reconstruction of features.
+
+    Dice is not among the paper's losses. Cross-entropy over the picture makes small objects count by their area, and a
+    young corrector, in doubt where they are, takes them away.
+    """
 
     def __init__(self, settings: MotionTrainingSettings, folder: Path, config: CorrectorConfig | None = None) -> None:
         self.features = load_key_features(settings.key_weights, device=settings.device)
@@ -248,7 +253,7 @@ class CorrectorTrainer(_MotionTrainer[Corrector, CorrectorScores]):
 
     def _fresh(self) -> Corrector:
         network = super()._fresh()
-        motion_start.begin_with_given_masks(network)
+        motion_start.begin_without_changes(network)
         return network
 
     def losses_on(self, clip: MotionClips) -> dict[str, Tensor]:
@@ -268,19 +273,21 @@ class CorrectorTrainer(_MotionTrainer[Corrector, CorrectorScores]):
             background = ~some(DROP_BACKGROUND, batch, self.network.config.background)
             background[:, 0] |= ~background.any(dim=1)
             hidden = some(OBJECT_MASKED, *exemplars.features.shape[:-1])
-            shown = ~some(WITHOUT_MASKS, batch)[:, None, None, None, None]
             correction = self.network(
                 images,
-                clip.masks * shown,
+                clip.masks,
                 fine,
                 exemplars,
+                shown=~some(WITHOUT_MASKS, batch),
                 kept_background=background,
                 kept_exemplars=~hidden | inside_masks(exemplars.masks, tuple(fine.shape[2:4])),
             )
             rebuilt = self.network.reconstruct(correction.queries, fine.shape[2], fine.shape[3])
         masks = mask_losses(correction.logits, clip.modal).mean()
+        present = clip.present.repeat_interleave(images.shape[1], dim=0)
+        dice = dice_loss(correction.logits.flatten(0, 1), clip.modal.flatten(0, 1), present)
         features = reconstruction_loss(rebuilt, fine, clip.modal)
-        return {"loss": masks + features, "mask": masks, "features": features}
+        return {"loss": masks + dice + features, "mask": masks, "dice": dice, "features": features}
 
     def score(self, network: Corrector, clips: list[MotionClips]) -> CorrectorScores:
         return score_corrector(network, self.features, clips)

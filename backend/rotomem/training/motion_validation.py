@@ -42,10 +42,10 @@ class SelectorScores:
 
 @dataclass(frozen=True)
 class CorrectorScores:
-    """Mean J of the corrected masks, without and with sight of the flow-predicted ones, and of those."""
+    """Mean J of the corrected masks, with and without the upsampler's sight of the given ones, and of those."""
 
     corrected: float
-    from_appearance: float
+    without_sight: float
     given: float
 
 
@@ -108,8 +108,9 @@ def score_corrector(network: Corrector, features: KeyFeatures, clips: list[Motio
         window = slice(0, WINDOW)
         present = (clip.present > 0)[:, None].expand(-1, WINDOW, -1)
         for shown, scores in corrected.items():
-            masks = clip.masks[:, window] * float(shown)
-            logits = network(images[:, window], masks, fine[:, window], exemplars).logits
+            sight = torch.full((len(images),), shown, device=images.device)
+            masks = clip.masks[:, window]
+            logits = network(images[:, window], masks, fine[:, window], exemplars, shown=sight).logits
             scores.append(_region_j(assign_pixels(logits.sigmoid()), clip.modal[:, window], keep=True)[present])
         given.append(_region_j(clip.masks[:, window], clip.modal[:, window], keep=True)[present])
     return CorrectorScores(_mean(corrected[True]), _mean(corrected[False]), _mean(given))
