@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from moving_scene import MovingScene, Square
+from rotomem.engine_names import SHIPPED_SEGMENTER
 from rotomem.motion import Corrector, CorrectorConfig, FlowSegmenter, Selector, SelectorConfig
 from rotomem.propagation.motion_exemplars import Exemplar
 from rotomem.propagation.motion_networks import CORRECTOR, FLOW, SELECTOR
@@ -68,6 +69,15 @@ def test_correction_by_networks_is_measured_beside_that_without(tmp_path: Path) 
     assert corrected.condition.weights_sha256
     assert not alone.condition.weights_sha256
     assert 0 <= corrected.j <= 1
+
+
+def test_what_moves_may_be_found_by_the_flow_segmenter(tmp_path: Path) -> None:
+    uses = ["off", "correct", "exemplars"]
+    report = measure_uses([SceneSource()], ["warp"], uses, [0, 1], out=tmp_path, segmenter=SHIPPED_SEGMENTER)
+    found = {score.condition.engine: score for score in report.scores}
+    assert list(found) == ["warp exemplars by segmenter", "warp", "warp correct by segmenter"]
+    assert [bool(score.condition.weights_sha256) for score in report.scores] == [True, False, True]
+    assert all(score.j > 0.75 for score in report.scores)
 
 
 def test_the_proposal_is_measured_without_any_annotation(tmp_path: Path) -> None:

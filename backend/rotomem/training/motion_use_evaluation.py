@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import random
 import time
 from collections.abc import Sequence
@@ -17,7 +18,6 @@ from pathlib import Path
 import numpy as np
 
 from rotomem.config import Settings
-from rotomem.motion import MotionNetworks
 from rotomem.propagation import Engine, make_engine
 from rotomem.propagation.classical_motion import MotionProposal, propose_objects
 from rotomem.propagation.criticised_engine import CriticisedEngine
@@ -29,7 +29,8 @@ from rotomem.propagation.motion_exemplars import (
     find_exemplars,
     propagate_exemplars,
 )
-from rotomem.propagation.motion_networks import load_motion_networks
+from rotomem.propagation.motion_networks import load_motion_networks, load_segmenter
+from rotomem.propagation.segmenter_proposal import segmenter_proposal
 from rotomem.session.motion_task import FLOW_SIDE_PX
 from rotomem.training.evaluation import annotated_frames, score_mattes
 from rotomem.training.footage import Footage, FootageSource, find_clips
@@ -52,6 +53,7 @@ def measure_uses(
     out: Path,
     processing_size: int = 0,
     networks: Path | None = None,
+    segmenter: Path | None = None,
 ) -> EvaluationReport:
     """Measure what ``out`` does not hold yet.
 
@@ -60,41 +62,67 @@ def measure_uses(
         uses: of ``USES``.
         counts: numbers of annotated frames.
         processing_size: shorter side at which engines work, pixels; 0 is each one's own.
-        networks: folder of the motion networks that are to correct; the classical critic does, if None.
+        networks: folder of the motion networks that are to correct; what moves does, if None.
+        segmenter: weights of the flow segmenter that finds what moves; the classical proposal does, if None.
 
     Raises:
         OutputUnwritableError: ``out`` cannot be written.
     """
     log = MeasurementLog(out / MEASUREMENTS)
-    critics = load_motion_networks(networks) if networks is not None else None
-    critics_sha256 = networks_sha256(networks) if networks is not None else ""
+    motion = _Motion(networks, segmenter)
     scores = []
     for count, engine_name, use, source in product(counts, engines, uses, footage):
         if (use == EXEMPLARS and engine_name != "xmem" and count) or (use != EXEMPLARS and not count):
             continue
-        label, sha256 = engine_name if use == OFF else f"{engine_name} {use}", ""
-        if use == CORRECT and critics is not None:
-            label, sha256 = f"{label} by networks", critics_sha256
+        label, sha256 = motion.label(engine_name, use)
         condition = Condition(set=source.set, clip=source.name, engine=label, annotations=count, weights_sha256=sha256)
         fingerprint = f"{source.fingerprint}@{FLOW_SIDE_PX}/{processing_size}"
         score = log.find(condition, fingerprint)
         if score is None:
             weights_dir = Settings.load().weights_dir
             engine = make_engine(engine_name, weights_dir=weights_dir, tune=False, processing_size=processing_size)
-            score = _measure(source.open(), engine, use, condition, out, critics)
+            score = _measure(source.open(), engine, use, condition, out, motion)
             log.add(score, fingerprint)
             show(score)
         scores.append(score)
     return EvaluationReport(tuple(scores))
 
 
-def _measure(
-    clip: Footage, engine: Engine, use: str, condition: Condition, out: Path, networks: MotionNetworks | None
-) -> ClipScore:
+class _Motion:
+    """What finds motion, and what judges mattes by it."""
+
+    def __init__(self, networks: Path | None, segmenter: Path | None) -> None:
+        self._networks = load_motion_networks(networks) if networks is not None else None
+        self._segmenter = load_segmenter(segmenter) if segmenter is not None else None
+        self._networks_sha256 = networks_sha256(networks) if networks is not None else ""
+        self._segmenter_sha256 = hashlib.sha256(segmenter.read_bytes()).hexdigest() if segmenter is not None else ""
+
+    def label(self, engine: str, use: str) -> tuple[str, str]:
+        """Return what a measurement is called, and the SHA-256 of what motion is found or judged with."""
+        if use == OFF:
+            return engine, ""
+        if use == CORRECT and self._networks is not None:
+            return f"{engine} {use} by networks", self._networks_sha256
+        if self._segmenter is not None:
+            return f"{engine} {use} by segmenter", self._segmenter_sha256
+        return f"{engine} {use}", ""
+
+    def propose(self, clip: Footage, flow: PlateFlow) -> MotionProposal:
+        plate_px = max(clip.size) / max(flow.size)
+        proposal = propose_objects(flow, range(len(clip.truth)), plate_px=plate_px, step=lambda: None)
+        return proposal if self._segmenter is None else segmenter_proposal(flow, proposal, self._segmenter)
+
+    def critic(self, clip: Footage, flow: PlateFlow) -> Critic:
+        if self._networks is not None:
+            return NetworkCritic(flow, self._networks)
+        return ClassicalCritic([self.propose(clip, flow)])
+
+
+def _measure(clip: Footage, engine: Engine, use: str, condition: Condition, out: Path, motion: _Motion) -> ClipScore:
     truth = clip.truth
     given = annotated_frames(condition.annotations, len(truth)) if condition.annotations else []
     started = time.monotonic()
-    mattes = _with_annotations(clip, engine, use, given, networks) if given else _without_annotation(clip, engine)
+    mattes = _with_annotations(clip, engine, use, given, motion) if given else _without_annotation(clip, engine, motion)
     seconds = time.monotonic() - started
     save_samples(out / SAMPLES_FOLDER, condition, np.asarray(mattes[sampled_frames(given, len(mattes))].any(axis=1)))
     if not given:
@@ -102,18 +130,15 @@ def _measure(
     return dataclasses.replace(score_mattes(mattes, binarise(truth), given, condition), seconds=seconds)
 
 
-def _with_annotations(
-    clip: Footage, engine: Engine, use: str, given: Sequence[int], networks: MotionNetworks | None
-) -> Mask:
+def _with_annotations(clip: Footage, engine: Engine, use: str, given: Sequence[int], motion: _Motion) -> Mask:
     names = [f"object_{index + 1}" for index in range(clip.truth.shape[1])]
     annotations = {frame: dict(zip(names, clip.truth[frame], strict=True)) for frame in given}
     flow = PlateFlow(clip, longer_side_px=FLOW_SIDE_PX)
     if use == EXEMPLARS and isinstance(engine, TakesExemplars):
-        engine.exemplars = find_exemplars(clip, flow, [_propose(clip, flow)], names, annotations)
+        engine.exemplars = find_exemplars(clip, flow, [motion.propose(clip, flow)], names, annotations)
         tell(describe_exemplars(engine.exemplars, names, clip))
     if use == CORRECT:
-        critic: Critic = ClassicalCritic([_propose(clip, flow)]) if networks is None else NetworkCritic(flow, networks)
-        engine = CriticisedEngine(engine, critic, flow, correct=True)
+        engine = CriticisedEngine(engine, motion.critic(clip, flow), flow, correct=True)
     mattes = np.zeros(clip.truth.shape, dtype=np.bool_)
     for result in engine.propagate(clip, annotations, names, range(len(clip.truth)), cancelled=lambda: False):
         mattes[result.frame] = binarise(result.mattes)
@@ -130,10 +155,10 @@ def describe_exemplars(exemplars: Sequence[Exemplar], names: Sequence[str], clip
     return f"  exemplars: {', '.join(told) or 'none'}"
 
 
-def _without_annotation(clip: Footage, engine: Engine) -> Mask:
+def _without_annotation(clip: Footage, engine: Engine, motion: _Motion) -> Mask:
     """Propagate exemplars of the main objects."""
     flow = PlateFlow(clip, longer_side_px=FLOW_SIDE_PX)
-    proposal = _propose(clip, flow)
+    proposal = motion.propose(clip, flow)
     names = [f"object_{index + 1}" for index in range(len(proposal.main_objects()))]
     exemplars = find_exemplars(clip, flow, [proposal], names, {})
     frames = range(len(clip.truth))
@@ -141,11 +166,6 @@ def _without_annotation(clip: Footage, engine: Engine) -> Mask:
     for frame, found, _ in propagate_exemplars(engine, clip, exemplars, frames, cancelled=lambda: False):
         mattes[frame, 0] = np.any([matte > 0.5 for matte in found.values()], axis=0)
     return mattes
-
-
-def _propose(clip: Footage, flow: PlateFlow) -> MotionProposal:
-    plate_px = max(clip.size) / max(flow.size)
-    return propose_objects(flow, range(len(clip.truth)), plate_px=plate_px, step=lambda: None)
 
 
 def main() -> None:
@@ -158,6 +178,7 @@ def main() -> None:
     parser.add_argument("--uses", default=",".join(USES), help="comma-separated")
     parser.add_argument("--annotations", default="0,1,3", help="comma-separated numbers of annotated frames")
     parser.add_argument("--networks", type=Path, help="folder of the motion networks that correct (default: classical)")
+    parser.add_argument("--segmenter", type=Path, help="weights of the flow segmenter that finds what moves")
     parser.add_argument("--size", type=int, default=0, help="shorter side at which engines work (default: their own)")
     parser.add_argument("--out", type=Path, required=True, help="keeps every measurement; the same command goes on")
     options = parser.parse_args()
@@ -172,6 +193,7 @@ def main() -> None:
         out=options.out,
         processing_size=options.size,
         networks=options.networks,
+        segmenter=options.segmenter,
     )
     tell(format_table(report))
 
