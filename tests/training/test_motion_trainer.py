@@ -243,5 +243,11 @@ def test_networks_adapt_to_a_folder_of_shots_without_truth(tmp_path: Path, what:
 def test_a_folder_without_shots_and_the_selector_are_refused(tmp_path: Path) -> None:
     with pytest.raises(PlateMissingError, match="one folder a shot"):
         open_shots(tmp_path)
+    still = tmp_path / "still"
+    (still / "a").mkdir(parents=True)
+    for frame in range(3):
+        cv2.imwrite(str(still / "a" / f"{frame}.png"), np.full((48, 80, 3), 99, np.uint8))
+    with pytest.raises(SettingError, match="nothing moves in any of the 1 shots"):
+        adapt_networks("flow", open_shots(still), tiny_motion_networks(), tmp_path / WEIGHTS, steps=1)
     with pytest.raises(SettingError, match="selector is not adapted"):
         adapt_networks("selector", [], tiny_motion_networks(), tmp_path / WEIGHTS, steps=1)

@@ -12,14 +12,17 @@ import torch
 from torch import Tensor
 
 from rotomem.errors import PlateMissingError, PlateSizeError, PlateUnreadableError, SettingError
-from rotomem.motion import MotionNetworks, look_at, refine, segment_flow, stack_flow, working_size
+from rotomem.motion import MotionNetworks, look_at, stack_flow, working_size
 from rotomem.motion.adaptation import AdaptationShot, adapt_corrector, adapt_segmenter
 from rotomem.motion.correction import assign_pixels
 from rotomem.motion.selector import exemplar_scores
+from rotomem.propagation.classical_motion import propose_objects
 from rotomem.propagation.engine import Image
 from rotomem.propagation.flow import PlateFlow
 from rotomem.propagation.motion_networks import CORRECTOR, FLOW
-from rotomem.propagation.network_motion import shot_tensors
+from rotomem.propagation.network_motion import shot_flows, shot_images
+from rotomem.propagation.network_proposal import find_masks
+from rotomem.session.motion_task import FLOW_SIDE_PX
 from rotomem.training.footage import image_files
 from rotomem.vos import save_weights
 
@@ -73,8 +76,10 @@ def adapt_networks(
 ) -> None:
     """Adapt the flow segmenter or the corrector to shots, and write its weights to ``out``.
 
+    Shots in which nothing moves are left out.
+
     Raises:
-        SettingError: another network.
+        SettingError: another network, or nothing moves in any of the shots.
         OutputUnwritableError: ``out`` cannot be written.
     """
     if what not in ADAPTABLE:
@@ -86,7 +91,9 @@ def adapt_networks(
         count += 1
         on_step(count, loss)
 
-    seen = [_look(shot, networks) for shot in shots]
+    seen = [look for shot in shots if (look := _look(shot, networks)) is not None]
+    if not seen:
+        raise SettingError(f"nothing moves in any of the {len(shots)} shots; give shots in which something does")
     adapted: torch.nn.Module
     if what == CORRECTOR:
         adapted = adapt_corrector(
@@ -106,16 +113,17 @@ def adapt_networks(
     save_weights({name: tensor.half() for name, tensor in adapted.state_dict().items()}, out, config)
 
 
-def _look(shot: FrameFolder, networks: MotionNetworks) -> tuple[AdaptationShot, Tensor]:
-    """Return what the networks make of a shot, and its flow of another gap."""
-    plate = PlateFlow(shot)
+def _look(shot: FrameFolder, networks: MotionNetworks) -> tuple[AdaptationShot, Tensor] | None:
+    """Return what the networks make of a shot, as in a job, and its flow of another gap; None where nothing moves."""
+    plate = PlateFlow(shot, longer_side_px=FLOW_SIDE_PX)
     frames = range(len(shot.files))
+    proposal = propose_objects(plate, frames, plate_px=max(shot.size) / max(plate.size), step=lambda: None)
+    found = find_masks(plate, proposal, networks) if proposal.objects else None
+    if found is None:
+        return None
     size = working_size(*plate.size, area=networks.area)
-    images, flows = shot_tensors(plate, frames, size)
-    appearance = look_at(images, networks, size)
-    found = refine(appearance, segment_flow(flows, networks, size), networks)
-    _, others = shot_tensors(plate, frames, size, gap=OTHER_GAP)
-    flow = stack_flow(*others, size)
+    appearance = look_at(shot_images(plate, frames, size), networks, size)
+    flow = stack_flow(*shot_flows(plate, frames, size, gap=OTHER_GAP), size)
     scores = exemplar_scores(found.flow_error)
     return AdaptationShot(
         appearance.images, appearance.fine, found.flow_masks, found.masks, scores, found.exemplars
