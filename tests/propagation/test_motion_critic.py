@@ -12,7 +12,7 @@ from rotomem.propagation.classical_motion import propose_objects
 from rotomem.propagation.criticised_engine import CriticisedEngine, corrected_matte
 from rotomem.propagation.engine import PropagatedFrame
 from rotomem.propagation.flow import PlateFlow
-from rotomem.propagation.motion_critic import ClassicalCritic
+from rotomem.propagation.motion_critic import ProposalCritic
 
 FRAMES = range(12)
 
@@ -28,8 +28,8 @@ def flow(scene: MovingScene) -> PlateFlow:
 
 
 @pytest.fixture(scope="module")
-def critic(flow: PlateFlow) -> ClassicalCritic:
-    return ClassicalCritic([propose_objects(flow, FRAMES, plate_px=1.0, step=lambda: None)])
+def critic(flow: PlateFlow) -> ProposalCritic:
+    return ProposalCritic([propose_objects(flow, FRAMES, plate_px=1.0, step=lambda: None)])
 
 
 def wrong_matte(scene: MovingScene, frame: int) -> tuple[np.ndarray, tuple[slice, slice], tuple[slice, slice]]:
@@ -58,14 +58,14 @@ class Wrong:
             yield PropagatedFrame(frame, matte[None], confidence, drawn)
 
 
-def run(scene: MovingScene, critic: ClassicalCritic, flow: PlateFlow, *, confidence: float, correct: bool):
+def run(scene: MovingScene, critic: ProposalCritic, flow: PlateFlow, *, confidence: float, correct: bool):
     engine = CriticisedEngine(Wrong(scene, confidence), critic, flow, correct=correct)
     drawn = {0: {"hero": wrong_matte(scene, 0)[0]}}
     results = engine.propagate(scene, drawn, ["hero"], FRAMES, cancelled=lambda: False)
     return {result.frame: result for result in results}, drawn
 
 
-def test_a_lump_and_a_hole_are_found_and_the_rest_is_not(scene: MovingScene, critic: ClassicalCritic) -> None:
+def test_a_lump_and_a_hole_are_found_and_the_rest_is_not(scene: MovingScene, critic: ProposalCritic) -> None:
     matte, lump, hole = wrong_matte(scene, 5)
     critique = critic([5], matte[None, None])
     error = critique.error[0, 0]
@@ -79,7 +79,7 @@ def test_a_lump_and_a_hole_are_found_and_the_rest_is_not(scene: MovingScene, cri
     assert right.relative_error[0, 0] < 0.05 < critique.relative_error[0, 0]
 
 
-def test_of_what_stands_still_nothing_is_thought(critic: ClassicalCritic) -> None:
+def test_of_what_stands_still_nothing_is_thought(critic: ProposalCritic) -> None:
     still = np.zeros((160, 240), np.float32)
     still[110:150, 10:60] = 1.0
     critique = critic([5], np.stack([still, np.zeros_like(still)])[None])
@@ -88,7 +88,7 @@ def test_of_what_stands_still_nothing_is_thought(critic: ClassicalCritic) -> Non
 
 
 def test_only_where_the_propagation_is_not_sure_either_is_anything_edited(
-    scene: MovingScene, critic: ClassicalCritic, flow: PlateFlow
+    scene: MovingScene, critic: ProposalCritic, flow: PlateFlow
 ) -> None:
     unsure, drawn = run(scene, critic, flow, confidence=0.2, correct=True)
     sure, _ = run(scene, critic, flow, confidence=0.9, correct=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,9 @@ import pytest
 from moving_scene import MovingScene, Square
 from rotomem.cli import main
 from rotomem.plates import read_alpha, read_matte_metadata
+from rotomem.propagation.classical_motion import MotionProposal
+from rotomem.propagation.flow import PlateFlow
+from rotomem.session import motion_uses
 
 LAST = 12
 
@@ -54,6 +58,36 @@ def test_what_is_drawn_is_never_corrected(folder: Path, tmp_path: Path) -> None:
     assert propagate(folder, tmp_path, "--motion", "all") == 0
     drawn = read_alpha(folder / "a.png", 1)
     assert np.array_equal(read_alpha(tmp_path / "m.0001.exr", 1, object_name="hero"), drawn)
+
+
+def test_mattes_are_judged_by_what_the_flow_segmenter_sees(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def errors(name: str) -> list[float | None]:
+        assert propagate(folder, tmp_path / name, "--motion", "errors") == 0
+        paths = [tmp_path / name / f"m.{frame:04d}.exr" for frame in range(2, LAST + 1)]
+        return [read_matte_metadata(path).motion_error for path in paths]
+
+    assert max(error or 0 for error in errors("segmenter")) > 0
+
+    def blind(flow: PlateFlow, proposal: MotionProposal, *rest: object, **options: object) -> MotionProposal:
+        return dataclasses.replace(proposal, objects=())
+
+    monkeypatch.setattr(motion_uses, "segmenter_proposal", blind)
+    assert errors("nothing seen") == [0.0] * (LAST - 1)
+
+
+def test_a_damaged_segmenter_is_one_sentence_with_what_to_do(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ROTOMEM_WEIGHTS_DIR", str(tmp_path))
+    (tmp_path / "motion").mkdir()
+    (tmp_path / "motion" / "flow.safetensors").write_bytes(b"not weights")
+    assert propagate(folder, tmp_path / "bad", "--motion", "errors") == 5
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "flow.safetensors is damaged" in line
+    assert "or use --motion off" in line
+    assert propagate(folder, tmp_path / "good", "--motion", "off") == 0
 
 
 def test_another_use_is_refused_by_the_command_line(folder: Path, tmp_path: Path) -> None:

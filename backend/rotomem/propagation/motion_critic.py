@@ -56,8 +56,8 @@ class Critic(Protocol):
         """Judge ``mattes`` (T, K, h, w) in [0, 1] at the flow's size."""
 
 
-class ClassicalCritic:
-    """Needs no weights: mattes against what moves against the camera.
+class ProposalCritic:
+    """Mattes against what moves, whatever found that.
 
     Where a matte covers most of something that moves, and is not much larger, the two should agree but for a band
     along the edges. A matte of what stands still gets no opinion.

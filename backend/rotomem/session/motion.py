@@ -164,7 +164,8 @@ def propose_shot(
         if isinstance(engine, TunedToShot):
             engine.tuning = ShotTuning(enabled=task.tune)  # not the one that a job before this one left there
         networks = find_networks(task)
-        segmenter, sha256 = (None if networks is not None else find_segmenter(task)) or (None, "")
+        wanted = task.networks and networks is None
+        segmenter, sha256 = (find_segmenter(task, without="--classical") if wanted else None) or (None, "")
         found_by = CLASSICAL
         cuts = find_cuts(source, frames, step=steps.counter("looking for cuts"))
         name_and_weights = (ENGINE, "") if engine is None else (engine.name, engine.weights_sha256)

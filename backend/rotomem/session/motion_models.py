@@ -22,6 +22,7 @@ from rotomem.propagation.motion_networks import (
 from rotomem.propagation.raft import RaftEstimator, find_raft_weights
 from rotomem.propagation.xmem_engine import choose_device
 from rotomem.session.motion_task import AUTO, DIS, RAFT, MotionTask
+from rotomem.session.shot import PropagationTask
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +55,11 @@ def find_networks(task: MotionTask) -> MotionNetworks | None:
     return load_motion_networks(folder, device=choose_device(task.device))
 
 
-def find_segmenter(task: MotionTask) -> tuple[FlowSegmenter, str] | None:
-    """Return the flow segmenter, installed or shipped, and its weights' SHA-256, where it is wanted and there.
+def find_segmenter(task: MotionTask | PropagationTask, *, without: str) -> tuple[FlowSegmenter, str] | None:
+    """Return the flow segmenter, installed or shipped, and its weights' SHA-256, where it is there.
+
+    Args:
+        without: option that does without it, for the sentence on a damaged one.
 
     Raises:
         SettingError: no such device.
@@ -63,11 +67,11 @@ def find_segmenter(task: MotionTask) -> tuple[FlowSegmenter, str] | None:
     """
     folder = (task.weights_dir or Settings.load().weights_dir) / FOLDER
     path = find_motion_weights(folder, FLOW) or SHIPPED_SEGMENTER
-    if not task.networks or not path.is_file():
+    if not path.is_file():
         return None
     try:
         segmenter = load_segmenter(path, device=choose_device(task.device))
     except WeightsCorruptError as error:
         cure = "reinstall rotomem" if path == SHIPPED_SEGMENTER else f"train it again, or take it out of {folder}"
-        raise WeightsCorruptError(f"the flow segmenter {path} is damaged; {cure}, or use --classical") from error
+        raise WeightsCorruptError(f"the flow segmenter {path} is damaged; {cure}, or use {without}") from error
     return segmenter, hashlib.sha256(path.read_bytes()).hexdigest()

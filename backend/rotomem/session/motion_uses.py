@@ -12,10 +12,12 @@ from rotomem.propagation.classical_motion import MotionProposal, find_cuts, prop
 from rotomem.propagation.criticised_engine import CriticisedEngine
 from rotomem.propagation.engine import Annotations, Engine
 from rotomem.propagation.flow import PlateFlow
-from rotomem.propagation.motion_critic import ClassicalCritic, Critic, NetworkCritic
+from rotomem.propagation.motion_critic import Critic, NetworkCritic, ProposalCritic
 from rotomem.propagation.motion_exemplars import TakesExemplars, find_exemplars
 from rotomem.propagation.motion_networks import FOLDER, has_motion_networks, load_motion_networks
+from rotomem.propagation.segmenter_proposal import segmenter_proposal
 from rotomem.propagation.xmem_engine import choose_device
+from rotomem.session.motion_models import find_segmenter
 from rotomem.session.motion_task import FLOW_SIDE_PX
 from rotomem.session.shot import PropagationTask
 
@@ -66,7 +68,13 @@ def propose_shots(
     *,
     cancelled: Callable[[], bool],
 ) -> list[MotionProposal]:
-    """Return what moves, shot by shot, over all frames that the task needs."""
+    """Return what moves, shot by shot, over all frames that the task needs, as ``rotomem motion`` finds it.
+
+    Raises:
+        CancelledError: asked to stop.
+        WeightsError: the flow segmenter cannot be loaded.
+    """
+    segmenter, _ = find_segmenter(task, without="--motion off") or (None, "")
     named = [*annotations, max(task.plate.first, task.first - task.handles)]
     frames = range(min(named), max(*annotations, min(task.plate.last, task.last + task.handles)) + 1)
 
@@ -76,12 +84,15 @@ def propose_shots(
 
     plate_px = max(source.size) / max(flow.size)
     shots = split_at_cuts(frames, find_cuts(source, frames, step=step))
-    return [propose_objects(flow, shot, plate_px=plate_px, step=step) for shot in shots]
+    proposals = [propose_objects(flow, shot, plate_px=plate_px, step=step) for shot in shots]
+    if segmenter is None:
+        return proposals
+    return [segmenter_proposal(flow, proposal, segmenter, cancelled=cancelled) for proposal in proposals]
 
 
 def _critic(task: PropagationTask, flow: PlateFlow, proposals: list[MotionProposal]) -> Critic:
-    """Return the networks' critic where their weights are, else the classical one."""
+    """Return the networks' critic where all their weights are, else that by what moves."""
     folder = (task.weights_dir or Settings.load().weights_dir) / FOLDER
     if has_motion_networks(folder):
         return NetworkCritic(flow, load_motion_networks(folder, device=choose_device(task.device)))
-    return ClassicalCritic(proposals)
+    return ProposalCritic(proposals)

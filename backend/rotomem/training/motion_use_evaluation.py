@@ -22,7 +22,7 @@ from rotomem.propagation import Engine, make_engine
 from rotomem.propagation.classical_motion import MotionProposal, propose_objects
 from rotomem.propagation.criticised_engine import CriticisedEngine
 from rotomem.propagation.flow import PlateFlow
-from rotomem.propagation.motion_critic import ClassicalCritic, Critic, NetworkCritic
+from rotomem.propagation.motion_critic import Critic, NetworkCritic, ProposalCritic
 from rotomem.propagation.motion_exemplars import (
     Exemplar,
     TakesExemplars,
@@ -115,7 +115,7 @@ class _Motion:
     def critic(self, clip: Footage, flow: PlateFlow) -> Critic:
         if self._networks is not None:
             return NetworkCritic(flow, self._networks)
-        return ClassicalCritic([self.propose(clip, flow)])
+        return ProposalCritic([self.propose(clip, flow)])
 
 
 def _measure(clip: Footage, engine: Engine, use: str, condition: Condition, out: Path, motion: _Motion) -> ClipScore:
