@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,18 @@ def test_training_goes_on_exactly_after_a_kill(tmp_path: Path, key_weights: Path
     picture = cv2.imread(str(tmp_path / "curves.png"))
     assert picture is not None
     assert picture.std() > 5
+
+
+def test_curves_show_a_step_that_was_done_again_once(tmp_path: Path) -> None:
+    rows = [{"step": step, "minutes": step / 2, "loss": 1 / step, "mask": 0.1} for step in range(1, 9)]
+    check = {"step": 8, "minutes": 4.0, "validation": {"j": 0.5}}
+    lost = [{**row, "minutes": 9.0, "loss": 7.0} for row in rows[4:7]]
+    pictures = []
+    for name, log in (("straight", [*rows, check]), ("killed", [*rows[:4], *lost, *rows[4:], check])):
+        (tmp_path / name).write_text("\n".join(json.dumps(row) for row in log))
+        draw_curves(tmp_path / name, tmp_path / "c.png", losses=palette_of(["loss"]), scores=palette_of(["j"]))
+        pictures.append((tmp_path / "c.png").read_bytes())
+    assert pictures[0] == pictures[1]
 
 
 def test_the_flow_segmenter_learns_to_tell_what_moves(tmp_path: Path, key_weights: Path) -> None:

@@ -13,7 +13,7 @@ from rotomem.errors import SettingError
 TITLES = {
     "flow": "mean J on held-out synthetic shots: queries, their union, flow above a pixel",
     "selector": "mean J of two of eight masks: those selected, those best, all of them",
-    "corrector": "mean J on held-out synthetic shots: corrected, without the upsampler's sight of the masks, as given",
+    "corrector": "mean J on held-out synthetic shots: corrected, upsampler without sight, given",
 }
 ADAPT_STEPS = 400
 

@@ -42,7 +42,7 @@ def draw_curves(
 
     Raises ``OutputUnwritableError``.
     """
-    rows = [json.loads(line) for line in log_path.read_text(encoding="utf-8").splitlines()]
+    rows = _final([json.loads(line) for line in log_path.read_text(encoding="utf-8").splitlines()])
     steps = [row for row in rows if "loss" in row]
     checks = [{"minutes": row["minutes"], **row["validation"]} for row in rows if "validation" in row]
     above = {name: _smoothed(_curve(steps, name)) for name in losses}
@@ -50,6 +50,16 @@ def draw_curves(
     picture = np.concatenate([_draw(above, losses, "training loss"), _draw(below, scores, title)])
     if not cv2.imwrite(str(picture_path), picture):
         raise OutputUnwritableError(f"curves cannot be written to {picture_path}; check the folder and the disk")
+
+
+def _final(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows in the order of their steps: those after a killed training's checkpoint were done again."""
+    kept: list[dict[str, Any]] = []
+    for row in rows:
+        while kept and (kept[-1]["step"] > row["step"] or (kept[-1]["step"] == row["step"] and "loss" in row)):
+            kept.pop()
+        kept.append(row)
+    return kept
 
 
 def _curve(rows: Sequence[dict[str, Any]], name: str) -> Curve:
