@@ -112,6 +112,12 @@ def test_masks_are_drawn_anew_or_what_is_to_change_of_them() -> None:
     for sight in (True, False):
         drawn, changed = (correct_masks(net, *seen, edges_from_masks=sight).logit() for net in (published, ours))
         torch.testing.assert_close(changed, drawn + GIVEN_LOGIT * masks, rtol=1e-3, atol=1e-3)
+    blind, seeing = (correct_masks(published, *seen, edges_from_masks=sight) for sight in (False, True))
+    exemplars = gather_exemplars(masks, features, scores, seen[4])
+    with torch.no_grad():
+        without = published(images[None], torch.zeros_like(masks)[None], features[None], exemplars).logits[0]
+    torch.testing.assert_close(blind, without.sigmoid())
+    assert (seeing - blind).abs().max() > 0.01
 
 
 def test_a_configuration_takes_sizes_and_yes_or_no() -> None:

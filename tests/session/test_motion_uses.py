@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from moving_scene import MovingScene, Square
 from rotomem.cli import main
+from rotomem.engine_names import SHIPPED_SEGMENTER
 from rotomem.plates import read_alpha, read_matte_metadata
-from rotomem.propagation.classical_motion import MotionProposal
-from rotomem.propagation.flow import PlateFlow
-from rotomem.session import motion_uses
+from rotomem.propagation.motion_networks import load_segmenter
+from rotomem.vos import save_weights
 
 LAST = 12
 
@@ -68,13 +68,13 @@ def test_mattes_are_judged_by_what_the_flow_segmenter_sees(
         paths = [tmp_path / name / f"m.{frame:04d}.exr" for frame in range(2, LAST + 1)]
         return [read_matte_metadata(path).motion_error for path in paths]
 
-    assert max(error or 0 for error in errors("segmenter")) > 0
-
-    def blind(flow: PlateFlow, proposal: MotionProposal, *rest: object, **options: object) -> MotionProposal:
-        return dataclasses.replace(proposal, objects=())
-
-    monkeypatch.setattr(motion_uses, "segmenter_proposal", blind)
-    assert errors("nothing seen") == [0.0] * (LAST - 1)
+    assert max(error or 0 for error in errors("shipped")) > 0
+    everywhere = load_segmenter(SHIPPED_SEGMENTER)
+    with torch.no_grad():
+        everywhere.decoder_am.conv.bias.fill_(20)  # so that it has nothing to say of any one thing
+    monkeypatch.setenv("ROTOMEM_WEIGHTS_DIR", str(tmp_path))
+    save_weights(everywhere.state_dict(), tmp_path / "motion" / "flow.safetensors", everywhere.config)
+    assert errors("everywhere") == [0.0] * (LAST - 1)
 
 
 def test_a_damaged_segmenter_is_one_sentence_with_what_to_do(
@@ -86,7 +86,7 @@ def test_a_damaged_segmenter_is_one_sentence_with_what_to_do(
     assert propagate(folder, tmp_path / "bad", "--motion", "errors") == 5
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "flow.safetensors is damaged" in line
-    assert "or use --motion off" in line
+    assert "or use no second opinion (--motion off)" in line
     assert propagate(folder, tmp_path / "good", "--motion", "off") == 0
 
 

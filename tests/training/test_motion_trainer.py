@@ -260,7 +260,7 @@ def test_a_folder_without_shots_and_the_selector_are_refused(tmp_path: Path) -> 
     (still / "a").mkdir(parents=True)
     for frame in range(3):
         cv2.imwrite(str(still / "a" / f"{frame}.png"), np.full((48, 80, 3), 99, np.uint8))
-    with pytest.raises(SettingError, match="nothing moves in any of the 1 shots"):
+    with pytest.raises(SettingError, match="no moving object is found in the 1 shots"):
         adapt_networks("flow", open_shots(still), tiny_motion_networks(), tmp_path / WEIGHTS, steps=1)
     with pytest.raises(SettingError, match="selector is not adapted"):
         adapt_networks("selector", [], tiny_motion_networks(), tmp_path / WEIGHTS, steps=1)

@@ -106,8 +106,10 @@ def _adapt(options: argparse.Namespace) -> int:
         if step % StepPrinter.EVERY == 0 or step == steps:
             print(f"step {step} of {steps}  loss {loss:.3f}", flush=True)
 
-    adapt_networks(options.what, shots, networks, out, steps=steps, seed=options.seed, on_step=show)
-    print(f"adapted to {len(shots)} shots: {out}")
+    still = adapt_networks(options.what, shots, networks, out, steps=steps, seed=options.seed, on_step=show)
+    for shot in still:
+        print(f"left out: no moving object is found in {shot.files[0].parent}")
+    print(f"adapted to {len(shots) - len(still)} shots: {out}")
     return 0
 
 

@@ -189,5 +189,5 @@ class CorrectorConfig(_Sizes):
 
     @classmethod
     def small(cls, feature_dim: int = 128) -> CorrectorConfig:
-        """The same network at an eleventh of the parameters; 128 features are those of our key encoder at stride 8."""
+        """An eleventh of the parameters, and it corrects; 128 features are those of our key encoder at stride 8."""
         return cls(width=16, feature_dim=feature_dim, feedforward=192, alpha_width=128, corrects=True)

@@ -205,7 +205,7 @@ class Corrector(nn.Module):
             frames: (T,) where in the clip the window's frames are; 0 to T - 1 if None. Queries of a frame look at other
                 frames, among targets and exemplars alike.
             shown: (B,) bool, whether the upsampler sees the clip's masks; if not, it draws edges from the frames alone,
-                as in adaptation (section 3.4.2). All, if None.
+                as in adaptation (section 3.4.2); what ``corrects`` adds to the masks all the same. All, if None.
             kept_background: (B, background) the background queries that compete for keys; for training. All, if None.
             kept_exemplars: (B, K, t, H/8, W/8) the exemplar keys that are read; for training. All, if None.
 

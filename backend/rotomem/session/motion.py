@@ -163,7 +163,7 @@ def propose_shot(
         engine = None if task.engine == ENGINE else engine_of(task)
         if isinstance(engine, TunedToShot):
             engine.tuning = ShotTuning(enabled=task.tune)  # not the one that a job before this one left there
-        networks = find_networks(task)
+        networks = find_networks(task) if task.networks else None
         wanted = task.networks and networks is None
         segmenter, sha256 = (find_segmenter(task, without="--classical") if wanted else None) or (None, "")
         found_by = CLASSICAL

@@ -47,10 +47,10 @@ def make_flow(task: MotionTask, source: PlateSource) -> tuple[str, PlateFlow]:
     return RAFT, PlateFlow(source, longer_side_px=task.flow_side_px, estimate=estimate)
 
 
-def find_networks(task: MotionTask) -> MotionNetworks | None:
-    """Return the motion networks where they are wanted and there."""
+def find_networks(task: MotionTask | PropagationTask) -> MotionNetworks | None:
+    """Return the motion networks where all three are installed."""
     folder = (task.weights_dir or Settings.load().weights_dir) / FOLDER
-    if not task.networks or not has_motion_networks(folder):
+    if not has_motion_networks(folder):
         return None
     return load_motion_networks(folder, device=choose_device(task.device))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from rotomem.config import Settings
 from rotomem.errors import CancelledError
+from rotomem.motion import MotionNetworks
 from rotomem.plates import PlateSource
 from rotomem.propagation.classical_motion import MotionProposal, find_cuts, propose_objects, split_at_cuts
 from rotomem.propagation.criticised_engine import CriticisedEngine
@@ -14,10 +14,9 @@ from rotomem.propagation.engine import Annotations, Engine
 from rotomem.propagation.flow import PlateFlow
 from rotomem.propagation.motion_critic import Critic, NetworkCritic, ProposalCritic
 from rotomem.propagation.motion_exemplars import TakesExemplars, find_exemplars
-from rotomem.propagation.motion_networks import FOLDER, has_motion_networks, load_motion_networks
+from rotomem.propagation.network_proposal import network_proposal
 from rotomem.propagation.segmenter_proposal import segmenter_proposal
-from rotomem.propagation.xmem_engine import choose_device
-from rotomem.session.motion_models import find_segmenter
+from rotomem.session.motion_models import find_networks, find_segmenter
 from rotomem.session.motion_task import FLOW_SIDE_PX
 from rotomem.session.shot import PropagationTask
 
@@ -47,16 +46,20 @@ def second_opinion(
         return engine
     tell("finding motion")
     flow = PlateFlow(source, longer_side_px=FLOW_SIDE_PX)
-    proposals = propose_shots(task, source, flow, annotations, cancelled=cancelled)
-    if task.motion in ("exemplars", "all"):
-        if isinstance(engine, TakesExemplars):
-            engine.exemplars = find_exemplars(source, flow, proposals, task.objects, annotations, cancelled=cancelled)
-            log.info("exemplars from motion: frames %s", [exemplar.frame for exemplar in engine.exemplars])
-        else:
-            log.warning("engine %s has no memory, so that exemplars from motion are of no use to it", engine.name)
-    if task.motion == "exemplars":
+    networks = find_networks(task)
+    judged, shown = task.motion != "exemplars", task.motion in ("exemplars", "all")
+    if shown and not isinstance(engine, TakesExemplars):
+        log.warning("engine %s has no memory, so that exemplars from motion are of no use to it", engine.name)
+        shown = False
+    proposals = []
+    if shown or (judged and networks is None):
+        proposals = propose_shots(task, source, flow, annotations, networks, cancelled=cancelled)
+    if shown and isinstance(engine, TakesExemplars):
+        engine.exemplars = find_exemplars(source, flow, proposals, task.objects, annotations, cancelled=cancelled)
+        log.info("exemplars from motion: frames %s", [exemplar.frame for exemplar in engine.exemplars])
+    if not judged:
         return engine
-    critic = _critic(task, flow, proposals)
+    critic: Critic = ProposalCritic(proposals) if networks is None else NetworkCritic(flow, networks)
     return CriticisedEngine(engine, critic, flow, correct=task.motion in ("correct", "all"))
 
 
@@ -65,16 +68,22 @@ def propose_shots(
     source: PlateSource,
     flow: PlateFlow,
     annotations: Annotations,
+    networks: MotionNetworks | None,
     *,
     cancelled: Callable[[], bool],
 ) -> list[MotionProposal]:
-    """Return what moves, shot by shot, over all frames that the task needs, as ``rotomem motion`` finds it.
+    """Return what moves, shot by shot, over all frames that the task needs, by what ``rotomem motion`` finds it with.
+
+    Args:
+        networks: all three, where they are installed; if not, the flow segmenter is asked.
 
     Raises:
         CancelledError: asked to stop.
         WeightsError: the flow segmenter cannot be loaded.
     """
-    segmenter, _ = find_segmenter(task, without="--motion off") or (None, "")
+    segmenter = None
+    if networks is None:
+        segmenter, _ = find_segmenter(task, without="no second opinion (--motion off)") or (None, "")
     named = [*annotations, max(task.plate.first, task.first - task.handles)]
     frames = range(min(named), max(*annotations, min(task.plate.last, task.last + task.handles)) + 1)
 
@@ -85,14 +94,8 @@ def propose_shots(
     plate_px = max(source.size) / max(flow.size)
     shots = split_at_cuts(frames, find_cuts(source, frames, step=step))
     proposals = [propose_objects(flow, shot, plate_px=plate_px, step=step) for shot in shots]
+    if networks is not None:
+        return [network_proposal(flow, proposal, networks, cancelled=cancelled) for proposal in proposals]
     if segmenter is None:
         return proposals
     return [segmenter_proposal(flow, proposal, segmenter, cancelled=cancelled) for proposal in proposals]
-
-
-def _critic(task: PropagationTask, flow: PlateFlow, proposals: list[MotionProposal]) -> Critic:
-    """Return the networks' critic where all their weights are, else that by what moves."""
-    folder = (task.weights_dir or Settings.load().weights_dir) / FOLDER
-    if has_motion_networks(folder):
-        return NetworkCritic(flow, load_motion_networks(folder, device=choose_device(task.device)))
-    return ProposalCritic(proposals)

@@ -73,13 +73,14 @@ def adapt_networks(
     steps: int,
     seed: int = 0,
     on_step: Callable[[int, float], None] = lambda step, loss: None,
-) -> None:
+) -> list[FrameFolder]:
     """Adapt the flow segmenter or the corrector to shots, and write its weights to ``out``.
 
-    Shots in which nothing moves are left out.
+    Returns:
+        The shots that were left out, since no moving object is found in them.
 
     Raises:
-        SettingError: another network, or nothing moves in any of the shots.
+        SettingError: another network, or no moving object is found in any of the shots.
         OutputUnwritableError: ``out`` cannot be written.
     """
     if what not in ADAPTABLE:
@@ -91,9 +92,10 @@ def adapt_networks(
         count += 1
         on_step(count, loss)
 
-    seen = [look for shot in shots if (look := _look(shot, networks)) is not None]
+    looks = [_look(shot, networks) for shot in shots]
+    seen = [look for look in looks if look is not None]
     if not seen:
-        raise SettingError(f"nothing moves in any of the {len(shots)} shots; give shots in which something does")
+        raise SettingError(f"no moving object is found in the {len(shots)} shots; give shots in which one moves")
     adapted: torch.nn.Module
     if what == CORRECTOR:
         adapted = adapt_corrector(
@@ -111,10 +113,11 @@ def adapt_networks(
         )
     config = networks.corrector.config if what == CORRECTOR else networks.segmenter.config
     save_weights({name: tensor.half() for name, tensor in adapted.state_dict().items()}, out, config)
+    return [shot for shot, look in zip(shots, looks, strict=True) if look is None]
 
 
 def _look(shot: FrameFolder, networks: MotionNetworks) -> tuple[AdaptationShot, Tensor] | None:
-    """Return what the networks make of a shot, as in a job, and its flow of another gap; None where nothing moves."""
+    """Return what the networks make of a shot, by DIS flow, and its flow of another gap; None if they find nothing."""
     plate = PlateFlow(shot, longer_side_px=FLOW_SIDE_PX)
     frames = range(len(shot.files))
     proposal = propose_objects(plate, frames, plate_px=max(shot.size) / max(plate.size), step=lambda: None)

@@ -54,7 +54,7 @@ def begin_without_errors(network: nn.Module) -> None:
 
 
 def begin_without_changes(network: Corrector) -> None:
-    """Let a fresh corrector that corrects change next to nothing of the masks that it is given; in place."""
+    """Let a fresh corrector draw next to nothing: one that corrects returns the masks that it is given; in place."""
     with torch.no_grad():
         network.rgbmaskdec.decoder_m.conv.weight.mul_(FIRST_BRANCH)
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from rotomem.config import Settings
+from rotomem.engine_names import SHIPPED_SEGMENTER
 from rotomem.propagation import Engine, make_engine
 from rotomem.propagation.classical_motion import MotionProposal, propose_objects
 from rotomem.propagation.criticised_engine import CriticisedEngine
@@ -177,8 +178,11 @@ def main() -> None:
     parser.add_argument("--engines", default="warp", help="comma-separated: warp, xmem")
     parser.add_argument("--uses", default=",".join(USES), help="comma-separated")
     parser.add_argument("--annotations", default="0,1,3", help="comma-separated numbers of annotated frames")
-    parser.add_argument("--networks", type=Path, help="folder of the motion networks that correct (default: classical)")
-    parser.add_argument("--segmenter", type=Path, help="weights of the flow segmenter that finds what moves")
+    parser.add_argument(
+        "--networks", type=Path, help="folder of the motion networks that correct (default: what moves)"
+    )
+    parser.add_argument("--segmenter", type=Path, default=SHIPPED_SEGMENTER, help="finds what moves (default: shipped)")
+    parser.add_argument("--classical", action="store_true", help="let the classical proposal find what moves")
     parser.add_argument("--size", type=int, default=0, help="shorter side at which engines work (default: their own)")
     parser.add_argument("--out", type=Path, required=True, help="keeps every measurement; the same command goes on")
     options = parser.parse_args()
@@ -193,7 +197,7 @@ def main() -> None:
         out=options.out,
         processing_size=options.size,
         networks=options.networks,
-        segmenter=options.segmenter,
+        segmenter=None if options.classical else options.segmenter,
     )
     tell(format_table(report))
 
