@@ -44,19 +44,23 @@ def second_opinion(
         engine.exemplars = ()
     if task.motion == "off":
         return engine
+    judged = task.motion != "exemplars"
+    remembers: TakesExemplars | None = None
+    if task.motion in ("exemplars", "all"):
+        remembers = engine if isinstance(engine, TakesExemplars) else None
+        if remembers is None:
+            log.warning("engine %s has no memory, so that exemplars from motion are of no use to it", engine.name)
+    if remembers is None and not judged:
+        return engine
     tell("finding motion")
     flow = PlateFlow(source, longer_side_px=FLOW_SIDE_PX)
     networks = find_networks(task)
-    judged, shown = task.motion != "exemplars", task.motion in ("exemplars", "all")
-    if shown and not isinstance(engine, TakesExemplars):
-        log.warning("engine %s has no memory, so that exemplars from motion are of no use to it", engine.name)
-        shown = False
     proposals = []
-    if shown or (judged and networks is None):
+    if remembers is not None or networks is None:
         proposals = propose_shots(task, source, flow, annotations, networks, cancelled=cancelled)
-    if shown and isinstance(engine, TakesExemplars):
-        engine.exemplars = find_exemplars(source, flow, proposals, task.objects, annotations, cancelled=cancelled)
-        log.info("exemplars from motion: frames %s", [exemplar.frame for exemplar in engine.exemplars])
+    if remembers is not None:
+        remembers.exemplars = find_exemplars(source, flow, proposals, task.objects, annotations, cancelled=cancelled)
+        log.info("exemplars from motion: frames %s", [exemplar.frame for exemplar in remembers.exemplars])
     if not judged:
         return engine
     critic: Critic = ProposalCritic(proposals) if networks is None else NetworkCritic(flow, networks)

@@ -20,6 +20,7 @@ import numpy as np
 
 from rotomem.engine_names import SHIPPED_WEIGHTS
 from rotomem.errors import SettingError
+from rotomem.motion import FlowSegmenter
 from rotomem.propagation.classical_motion import MotionProposal, propose_objects
 from rotomem.propagation.engine import Image
 from rotomem.propagation.flow import PlateFlow
@@ -89,11 +90,15 @@ def measure_proposals(
 def classical_mattes(clip: Footage, longer_side_px: int) -> dict[str, tuple[Mask, float]]:
     """Return (T, H, W): the clip's main objects, from motion alone."""
     started = time.monotonic()
-    flow = PlateFlow(clip, longer_side_px=longer_side_px)
+    mattes = main_mattes(propose_in(clip, PlateFlow(clip, longer_side_px=longer_side_px)), clip)
+    return {CLASSICAL: (mattes, time.monotonic() - started)}
+
+
+def propose_in(clip: Footage, flow: PlateFlow, segmenter: FlowSegmenter | None = None) -> MotionProposal:
+    """Return what moves in a clip: what the segmenter sees, or by classical means without one."""
     frames = range(len(clip.truth))
     proposal = propose_objects(flow, frames, plate_px=max(clip.size) / max(flow.size), step=lambda: None)
-    mattes = main_mattes(proposal, clip)
-    return {CLASSICAL: (mattes, time.monotonic() - started)}
+    return proposal if segmenter is None else segmenter_proposal(flow, proposal, segmenter)
 
 
 class SegmenterProposer:
@@ -111,10 +116,7 @@ class SegmenterProposer:
         """Return (T, H, W), as ``classical_mattes``; the seconds are those of both."""
         started = time.monotonic()
         flow = PlateFlow(clip, longer_side_px=longer_side_px)
-        frames = range(len(clip.truth))
-        proposal = propose_objects(flow, frames, plate_px=max(clip.size) / max(flow.size), step=lambda: None)
-        proposal = segmenter_proposal(flow, proposal, self._segmenter)
-        mattes = main_mattes(proposal, clip)
+        mattes = main_mattes(propose_in(clip, flow, self._segmenter), clip)
         return {SEGMENTED: (mattes, time.monotonic() - started)}
 
 

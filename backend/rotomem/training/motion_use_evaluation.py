@@ -20,7 +20,7 @@ import numpy as np
 from rotomem.config import Settings
 from rotomem.engine_names import SHIPPED_SEGMENTER
 from rotomem.propagation import Engine, make_engine
-from rotomem.propagation.classical_motion import MotionProposal, propose_objects
+from rotomem.propagation.classical_motion import MotionProposal
 from rotomem.propagation.criticised_engine import CriticisedEngine
 from rotomem.propagation.flow import PlateFlow
 from rotomem.propagation.motion_critic import Critic, NetworkCritic, ProposalCritic
@@ -31,14 +31,13 @@ from rotomem.propagation.motion_exemplars import (
     propagate_exemplars,
 )
 from rotomem.propagation.motion_networks import load_motion_networks, load_segmenter
-from rotomem.propagation.segmenter_proposal import segmenter_proposal
 from rotomem.session.motion_task import FLOW_SIDE_PX
 from rotomem.training.evaluation import annotated_frames, score_mattes
 from rotomem.training.footage import Footage, FootageSource, find_clips
 from rotomem.training.matte_samples import sampled_frames, save_samples
 from rotomem.training.measurement_log import MeasurementLog
 from rotomem.training.metrics import Mask, binarise, region_j
-from rotomem.training.motion_evaluation import MEASUREMENTS, SAMPLES_FOLDER, score_unions, show, tell
+from rotomem.training.motion_evaluation import MEASUREMENTS, SAMPLES_FOLDER, propose_in, score_unions, show, tell
 from rotomem.training.network_proposals import networks_sha256
 from rotomem.training.scores import ClipScore, Condition, EvaluationReport, format_table
 
@@ -109,9 +108,7 @@ class _Motion:
         return f"{engine} {use}", ""
 
     def propose(self, clip: Footage, flow: PlateFlow) -> MotionProposal:
-        plate_px = max(clip.size) / max(flow.size)
-        proposal = propose_objects(flow, range(len(clip.truth)), plate_px=plate_px, step=lambda: None)
-        return proposal if self._segmenter is None else segmenter_proposal(flow, proposal, self._segmenter)
+        return propose_in(clip, flow, self._segmenter)
 
     def critic(self, clip: Footage, flow: PlateFlow) -> Critic:
         if self._networks is not None:

@@ -14,7 +14,6 @@ from rotomem.engine_names import SHIPPED_WEIGHTS
 from rotomem.matte import snap_edges
 from rotomem.motion import segment_flow, working_size
 from rotomem.motion.correction import assign_pixels
-from rotomem.propagation.classical_motion import propose_objects
 from rotomem.propagation.classical_motion.evidence import choose_gap
 from rotomem.propagation.engine import Image
 from rotomem.propagation.flow import PlateFlow, resize_area
@@ -23,7 +22,7 @@ from rotomem.propagation.network_motion import shot_flows
 from rotomem.propagation.network_proposal import find_masks
 from rotomem.training.footage import Footage
 from rotomem.training.metrics import Mask
-from rotomem.training.motion_evaluation import main_mattes
+from rotomem.training.motion_evaluation import main_mattes, propose_in
 
 FLOW_MASKS, CORRECTED, ADAPTED = "flow masks", "linked, corrected", "linked, adapted"
 MAIN_SHARE = 0.25
@@ -65,8 +64,7 @@ class NetworkProposer:
         return _plate_mattes(clip, segment_flow(flows, self._networks, size))
 
     def _corrected(self, clip: Footage, plate: PlateFlow, adapt_steps: int) -> Mask:
-        frames = range(len(clip.truth))
-        proposal = propose_objects(plate, frames, plate_px=max(clip.size) / max(plate.size), step=lambda: None)
+        proposal = propose_in(clip, plate)
         found = find_masks(plate, proposal, self._networks, adapt_steps=adapt_steps) if proposal.objects else None
         if found is None:
             return main_mattes(proposal, clip)
